@@ -1,0 +1,163 @@
+package pool
+
+import "time"
+
+// dispatch gives what is free to the candidates, first to the one that holds least and has waited longest. A blocked read
+// is answered; a poll is woken, one for each token, and a process that tries again and again is waited for: for these two
+// the token is kept a moment.
+func (p *Pool) dispatch() {
+	for len(p.candidates) > 0 && p.Free() > len(p.reservations) && !p.heldBack(p.held+len(p.reservations)) {
+		c := p.candidates[0]
+		switch {
+		case c.waiting.first != nil:
+			p.grant(c, p.dequeue(c.waiting.first), true)
+		case c.armed > 0:
+			w := c.watches
+			for w.told {
+				w = w.nextOfClient
+			}
+			p.unlistRetrier(c)
+			p.reserve(c)
+			p.update(c) // before wake updates others: the heap can mend one place at a time
+			p.wake(w.handle)
+		default:
+			p.unlistRetrier(c)
+			p.reserve(c)
+		}
+		p.update(c)
+	}
+}
+
+// wake tells h that it is readable. The kernel wakes every process that polls that open file, and each that still cares
+// polls again, so none of them waits any more.
+func (p *Pool) wake(h Handle) {
+	p.emit(Effect{Kind: Wake, Handle: h})
+	for w := p.handles[h]; w != nil; w = w.nextOfHandle {
+		p.arm(w, false)
+		p.update(w.client)
+	}
+}
+
+// wakeAll wakes every poll of c that waits.
+func (p *Pool) wakeAll(c *client) {
+	for w := c.watches; w != nil; w = w.nextOfClient {
+		if !w.told {
+			p.wake(w.handle)
+		}
+	}
+}
+
+// reserve keeps one free token for c. The caller updates c.
+func (p *Pool) reserve(c *client) {
+	c.reserved++
+	p.reservations = append(p.reservations, reservation{c, p.now + reserveWindow})
+}
+
+// unreserve drops the oldest reservation of c, if it has one. The caller updates c.
+func (p *Pool) unreserve(c *client) {
+	if c.reserved == 0 {
+		return
+	}
+	c.reserved--
+	i := 0
+	for p.reservations[i].client != c {
+		i++
+	}
+	p.reservations = p.reservations[:i+copy(p.reservations[i:], p.reservations[i+1:])]
+}
+
+// expire ends what time ends: reservations nobody came for, and the standing of those that stopped trying.
+func (p *Pool) expire() {
+	n := 0
+	for n < len(p.reservations) && p.reservations[n].deadline <= p.now {
+		n++
+	}
+	for ; n > 0; n-- {
+		c := p.reservations[0].client
+		p.unreserve(c)
+		p.update(c)
+		// It missed its turn. Its other polls are told at once: one by one, a client that polled 10,000 open files and
+		// went to sleep would keep a token from the rest for as many times reserveWindow.
+		p.wakeAll(c)
+		if !c.wants() {
+			p.renew(c)
+		}
+	}
+	for c := p.oldestRetrier; c != nil && p.now-c.denied > retryWindow; c = p.oldestRetrier {
+		p.unlistRetrier(c)
+		if !c.wants() {
+			p.renew(c)
+		}
+		p.update(c)
+	}
+}
+
+// Next is when the pool wants a Tick, if nothing else happens before. It asks for none while nobody waits.
+func (p *Pool) Next() (time.Duration, bool) {
+	if len(p.candidates) == 0 {
+		return 0, false
+	}
+	var at time.Duration
+	var any bool
+	earliest := func(t time.Duration) {
+		if !any || t < at {
+			at, any = t, true
+		}
+	}
+	if len(p.reservations) > 0 {
+		earliest(p.reservations[0].deadline)
+	}
+	if p.Free() > len(p.reservations) {
+		switch {
+		case p.now < p.refused:
+			earliest(p.refused)
+		case !p.known:
+			earliest(p.now)
+		default:
+			earliest(p.sampled + p.limits.RecheckTimeout)
+		}
+	}
+	return at, any
+}
+
+// Stale says whether the next event should be preceded by a Sample.
+func (p *Pool) Stale(now time.Duration) bool {
+	return p.limited() && (!p.known || now-p.sampled >= p.limits.RecheckTimeout)
+}
+
+// Limits are the settings in force.
+func (p *Pool) Limits() Limits { return p.limits }
+
+// Free is the number of tokens that are not out, those kept for somebody included.
+func (p *Pool) Free() int {
+	if p.stopped {
+		return 0
+	}
+	return max(0, p.limits.Jobs-p.held)
+}
+
+// Held is the number of tokens that are out.
+func (p *Pool) Held() int { return p.held }
+
+// Holders is the number of processes that hold a token.
+func (p *Pool) Holders() int { return p.holders }
+
+// Waiters is the number of processes in a blocked read or a poll that waits.
+func (p *Pool) Waiters() int { return p.waiters }
+
+// Holds is the number of tokens that id has out.
+func (p *Pool) Holds(id Client) int {
+	if c := p.clients[id]; c != nil {
+		return c.held()
+	}
+	return 0
+}
+
+// Knows says whether anything would be lost if id were forgotten: tokens, a loan, a wait or a watch.
+func (p *Pool) Knows(id Client) bool {
+	c := p.clients[id]
+	return c != nil && (c.held() > 0 || c.lender || c.wants() || c.watches != nil || c.reserved > 0)
+}
+
+// Pending says whether t is a read that waits.
+func (p *Pool) Pending(t Ticket) bool { return p.tickets[t] != nil }

@@ -1,0 +1,96 @@
+package pool
+
+import (
+	"math/bits"
+	"time"
+)
+
+// A job is one token out, as its holder's report shows it.
+type job struct {
+	since  time.Duration
+	number uint32
+}
+
+// A client is what the pool knows of one process: what it owes, what it waits for.
+type client struct {
+	id      Client
+	jobs    []job    // held, oldest first
+	numbers []uint64 // bit set: the numbers of jobs in use
+	// taken: it has had a token before, so that a write of its own returns one and lends none.
+	taken bool
+	// lender: it returned a token before it ever took one. in: that private token is there to be read.
+	lender, in bool
+
+	waiting waiterList
+	watches *watch // by nextOfClient
+	armed   int    // watches that have not been told since they were armed
+	denied  time.Duration
+	// retries: it was denied within retryWindow. Then it is on the list from Pool.oldestRetrier to newestRetrier.
+	retries      bool
+	older, newer *client
+
+	reserved int // entries of Pool.reservations
+	index    int // in Pool.candidates, or -1
+	// since is when the present wait began; left is when the last one was given up (see Pool.claim).
+	since, left     time.Duration
+	isHolder, waits bool // as counted in Pool.holders and Pool.waiters
+}
+
+// held is the number of pool tokens that c has out. A lender's private token is not among them.
+func (c *client) held() int { return len(c.jobs) }
+
+// take puts one token on the ledger, under the lowest job number that is free.
+func (c *client) take(now time.Duration) {
+	n := uint32(0)
+	for i := range c.numbers {
+		if free := ^c.numbers[i]; free != 0 {
+			n = uint32(64*i + bits.TrailingZeros64(free))
+			break
+		}
+		n = uint32(64 * (i + 1))
+	}
+	c.use(n)
+	c.jobs = append(c.jobs, job{now, n})
+	c.taken = true
+}
+
+func (c *client) use(n uint32) {
+	for int(n/64) >= len(c.numbers) {
+		c.numbers = append(c.numbers, 0)
+	}
+	c.numbers[n/64] |= 1 << (n % 64)
+}
+
+func (c *client) uses(n uint32) bool {
+	return int(n/64) < len(c.numbers) && c.numbers[n/64]&(1<<(n%64)) != 0
+}
+
+// giveBack takes the n oldest jobs off the ledger. Which of its jobs a client means no byte can say (clients write back
+// other bytes than they read), and the oldest keeps the ages shown below the true ones instead of growing for ever.
+func (c *client) giveBack(n int) {
+	for _, j := range c.jobs[:n] {
+		c.numbers[j.number/64] &^= 1 << (j.number % 64)
+	}
+	c.jobs = c.jobs[:copy(c.jobs, c.jobs[n:])]
+}
+
+// undo takes the newest job off the ledger.
+func (c *client) undo() {
+	last := len(c.jobs) - 1
+	j := c.jobs[last]
+	c.numbers[j.number/64] &^= 1 << (j.number % 64)
+	c.jobs = c.jobs[:last]
+}
+
+// repay books a write of n bytes and returns how many of them were owed. A process that has never taken a token may
+// return one: it becomes a lender, whose private token is no part of the pool (nasm-rs before 0.3.2 lends its implicit
+// slot like that before it reads, and dies on an error).
+func (c *client) repay(n int) (pool, private int) {
+	pool = min(n, c.held())
+	c.giveBack(pool)
+	if n == pool || c.in || c.taken && !c.lender {
+		return pool, 0
+	}
+	c.lender, c.in = true, true
+	return pool, 1
+}

@@ -1,0 +1,195 @@
+package pool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// State is a Pool copied out: everything that decides its next step, and what a report shows. Times are those given to Step.
+type State struct {
+	Limits  Limits
+	Now     time.Duration // of the last Step
+	Held    int
+	Load    float64
+	Memory  int64
+	Sampled time.Duration
+	Known   bool          // a sample counts
+	Refused time.Duration // nothing is given before this
+	Stopped bool
+	Clients []ClientState // by ID
+	// Reservations are by deadline, and the first of a client's own first.
+	Reservations []Reservation
+}
+
+// A ClientState is one process.
+type ClientState struct {
+	ID      Client
+	Jobs    []Job // held, oldest first
+	Taken   bool  // has had a token
+	Lender  bool  // lent a private token
+	In      bool  // which is there to be read
+	Waiting []Waiting
+	Watches []Watching
+	Denied  time.Duration // last told no, if Retries
+	Retries bool
+	Since   time.Duration // when the present wait began
+	Left    time.Duration // when the last one was given up
+}
+
+// A Job is one token out.
+type Job struct {
+	Number uint32
+	Since  time.Duration
+}
+
+// Waiting is one blocked read.
+type Waiting struct {
+	Ticket Ticket
+	Since  time.Duration
+}
+
+// Watching is one poll. One that was told has been answered or woken and waits for nothing.
+type Watching struct {
+	Handle Handle
+	Told   bool
+}
+
+// A Reservation is one token kept for a client.
+type Reservation struct {
+	Client   Client
+	Deadline time.Duration
+}
+
+// Waits says whether c is in a blocked read or a poll that waits, since c.Since.
+func (c *ClientState) Waits() bool {
+	return len(c.Waiting) > 0 || slices.ContainsFunc(c.Watches, func(w Watching) bool { return !w.Told })
+}
+
+// State copies the pool out.
+func (p *Pool) State() State {
+	s := State{
+		Limits: p.limits, Now: p.now, Held: p.held,
+		Load: p.load, Memory: p.memory, Sampled: p.sampled, Known: p.known, Refused: p.refused, Stopped: p.stopped,
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.clients)) {
+		s.Clients = append(s.Clients, p.clients[id].state())
+	}
+	for _, r := range p.reservations {
+		s.Reservations = append(s.Reservations, Reservation{r.client.id, r.deadline})
+	}
+	return s
+}
+
+func (c *client) state() ClientState {
+	s := ClientState{
+		ID: c.id, Taken: c.taken, Lender: c.lender, In: c.in,
+		Denied: c.denied, Retries: c.retries, Since: c.since, Left: c.left,
+	}
+	for _, j := range c.jobs {
+		s.Jobs = append(s.Jobs, Job{j.number, j.since})
+	}
+	for w := c.waiting.first; w != nil; w = w.next {
+		s.Waiting = append(s.Waiting, Waiting{w.ticket, w.since})
+	}
+	for w := c.watches; w != nil; w = w.nextOfClient {
+		s.Watches = append(s.Watches, Watching{w.handle, w.told})
+	}
+	return s
+}
+
+// Restore returns a pool that goes on from s as the one did that s was copied from, or an error where s contradicts itself.
+func Restore(s State) (*Pool, error) {
+	if err := s.Limits.Validate(); err != nil {
+		return nil, fmt.Errorf("pool state: %w", err)
+	}
+	p := New(s.Limits)
+	p.now, p.load, p.memory, p.sampled, p.known = s.Now, s.Load, s.Memory, s.Sampled, s.Known
+	p.refused, p.stopped = s.Refused, s.Stopped
+	for i := range s.Clients {
+		if err := p.restoreClient(&s.Clients[i]); err != nil {
+			return nil, err
+		}
+	}
+	if p.held != s.Held {
+		return nil, errors.New("pool state: the clients' tokens do not add up to those held")
+	}
+	p.restoreRetriers(s.Clients)
+	if p.stopped && len(p.tickets) > 0 {
+		return nil, errors.New("pool state: stopped, and yet somebody waits")
+	}
+	for i, r := range s.Reservations {
+		c := p.clients[r.Client]
+		if c == nil {
+			return nil, errors.New("pool state: a reservation for an unknown client")
+		}
+		if i > 0 && r.Deadline < s.Reservations[i-1].Deadline || r.Deadline > s.Now+reserveWindow {
+			return nil, errors.New("pool state: reservations out of order, or for longer than any is made")
+		}
+		c.reserved++
+		p.reservations = append(p.reservations, reservation{c, r.Deadline})
+	}
+	if len(p.reservations) > max(0, p.limits.Jobs-p.held) {
+		return nil, errors.New("pool state: more tokens reserved than free")
+	}
+	for _, c := range p.clients {
+		p.update(c)
+	}
+	return p, nil
+}
+
+func (p *Pool) restoreClient(s *ClientState) error {
+	if p.clients[s.ID] != nil {
+		return errors.New("pool state: a client twice")
+	}
+	c := p.clientOf(s.ID)
+	c.taken, c.lender, c.in, c.since, c.left, c.denied = s.Taken, s.Lender, s.In, s.Since, s.Left, s.Denied
+	if s.In && (!s.Lender || len(s.Waiting) > 0) {
+		return errors.New("pool state: a private token nobody lent, or beside its own reader")
+	}
+	if s.Denied > p.now {
+		return errors.New("pool state: a client denied later than now")
+	}
+	if len(s.Jobs) > 0 && !s.Taken {
+		return errors.New("pool state: a client holds what it never took")
+	}
+	for _, j := range s.Jobs {
+		if j.Number >= MaxJobs || c.uses(j.Number) {
+			return errors.New("pool state: a job number out of range or twice")
+		}
+		c.use(j.Number)
+		c.jobs = append(c.jobs, job{j.Since, j.Number})
+	}
+	p.held += len(c.jobs)
+	for _, w := range s.Waiting {
+		if p.tickets[w.Ticket] != nil {
+			return errors.New("pool state: a ticket twice")
+		}
+		waiting := &waiter{ticket: w.Ticket, client: c, since: w.Since}
+		c.waiting.pushBack(waiting)
+		p.tickets[w.Ticket] = waiting
+	}
+	for i, w := range s.Watches {
+		if slices.ContainsFunc(s.Watches[:i], func(o Watching) bool { return o.Handle == w.Handle }) {
+			return errors.New("pool state: a client polls one open file twice")
+		}
+		watch := p.watchOf(w.Handle, c)
+		if watch.told = w.Told; !w.Told {
+			c.armed++
+		}
+	}
+	return nil
+}
+
+// restoreRetriers links those that were denied, in the order in which they were.
+func (p *Pool) restoreRetriers(clients []ClientState) {
+	denied := slices.Clone(clients)
+	denied = slices.DeleteFunc(denied, func(s ClientState) bool { return !s.Retries })
+	slices.SortStableFunc(denied, func(a, b ClientState) int { return cmp.Compare(a.Denied, b.Denied) })
+	for _, s := range denied {
+		p.listRetrier(p.clients[s.ID])
+	}
+}
