@@ -1,0 +1,491 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// owner is the pool's part: what is in use, and what it was told to forget.
+type owner struct {
+	used      map[ID]bool
+	forgotten []ID
+}
+
+func newTable(t testing.TB, budget int) (*Table, *owner) {
+	t.Helper()
+	o := &owner{used: make(map[ID]bool)}
+	table, err := NewTable(Options{
+		InUse:  func(id ID) bool { return o.used[id] },
+		Forget: func(id ID) { o.forgotten = append(o.forgotten, id) },
+		Budget: budget,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := table.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return table, o
+}
+
+func caller(t testing.TB, table *Table, tid int) ID {
+	t.Helper()
+	id, err := table.Caller(tid)
+	if err != nil {
+		t.Fatalf("Caller(%d): %v", tid, err)
+	}
+	return id
+}
+
+func watch(t testing.TB, table *Table, id ID) {
+	t.Helper()
+	if err := table.Watch(id); err != nil {
+		t.Fatalf("Watch(%d): %v", id, err)
+	}
+}
+
+// exited waits until the table has exits to report.
+func exited(t testing.TB, table *Table) []ID {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		fds := []unix.PollFd{{Fd: int32(table.FD()), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, int(time.Until(deadline).Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			t.Fatalf("no exit is reported, poll says %v", err)
+		}
+		return table.Exited(nil)
+	}
+}
+
+// wantNoExit checks that there is nothing to report, in both ways.
+func wantNoExit(t testing.TB, table *Table) {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: int32(table.FD()), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 0); n != 0 || err != nil {
+		t.Errorf("FD polls %d, %v, want nothing", n, err)
+	}
+	if ids := table.Exited(nil); len(ids) != 0 {
+		t.Errorf("Exited returns %v, want none", ids)
+	}
+}
+
+func TestThreadsAreOneProcess(t *testing.T) {
+	table, _ := newTable(t, 0)
+	p, q := start(t), start(t)
+	tid := p.number(t, "thread")
+	id := caller(t, table, tid) // first seen by a thread that is not the main one
+	for range 2 {
+		if got := caller(t, table, p.pid); got != id {
+			t.Errorf("main thread gives %d, other thread %d", got, id)
+		}
+		if got := caller(t, table, tid); got != id {
+			t.Errorf("thread gives %d, then %d", id, got)
+		}
+		watch(t, table, id)
+	}
+	if other := caller(t, table, q.pid); other == id {
+		t.Errorf("two processes are both %d", id)
+	}
+	if pid, ok := table.PID(id); pid != p.pid || !ok {
+		t.Errorf("PID is %d, %v, want %d", pid, ok, p.pid)
+	}
+	p.ask(t, fmt.Sprint("end ", tid))
+	if _, err := table.Caller(tid); err != ErrGone {
+		t.Errorf("Caller of an ended thread: %v, want ErrGone", err)
+	}
+	if got := caller(t, table, p.pid); got != id {
+		t.Errorf("after a thread's end: %d, want %d", got, id)
+	}
+	wantNoExit(t, table)
+}
+
+func TestCallerErrors(t *testing.T) {
+	table, _ := newTable(t, 0)
+	p := start(t)
+	id := caller(t, table, p.pid)
+	p.kill()
+	p.reap()
+	for tid, want := range map[int]error{0: ErrUnseen, -1: ErrUnseen, p.pid: ErrGone, 1 << 30: ErrGone} {
+		if _, err := table.Caller(tid); err != want {
+			t.Errorf("Caller(%d): %v, want %v", tid, err, want)
+		}
+	}
+	if err := table.Watch(id); err != ErrGone {
+		t.Errorf("Watch of a process that ended: %v, want ErrGone", err)
+	}
+	if err := table.Watch(id + 1); err != ErrGone {
+		t.Errorf("Watch of an ID never given: %v, want ErrGone", err)
+	}
+}
+
+func TestExit(t *testing.T) {
+	table, o := newTable(t, 0)
+	p, q := start(t), start(t)
+	tid := p.number(t, "thread")
+	id, other := caller(t, table, tid), caller(t, table, q.pid)
+	caller(t, table, p.pid)
+	watch(t, table, id)
+	watch(t, table, other)
+	o.used[id] = true
+	wantNoExit(t, table)
+	if got, ok := table.Watched(p.pid); got != id || !ok {
+		t.Errorf("Watched is %d, %v, want %d", got, ok, id)
+	}
+	if got, ok := table.Watched(os.Getpid()); ok {
+		t.Errorf("the test itself is watched as %d", got)
+	}
+
+	p.kill()
+	if got := exited(t, table); !slices.Equal(got, []ID{id}) { // a zombie yet: it has to be reported before it is reaped
+		t.Fatalf("Exited returns %v, want [%d]", got, id)
+	}
+	wantNoExit(t, table)
+	if pid, ok := table.PID(id); ok {
+		t.Errorf("after the exit PID is %d", pid)
+	}
+	if err := table.Watch(id); err != ErrGone {
+		t.Errorf("Watch after the exit: %v, want ErrGone", err)
+	}
+	p.reap()
+	for _, tid := range []int{p.pid, tid} {
+		if _, err := table.Caller(tid); err != ErrGone {
+			t.Errorf("Caller(%d) after the exit: %v, want ErrGone", tid, err)
+		}
+	}
+
+	q.kill()
+	if got := exited(t, table); !slices.Equal(got, []ID{other}) {
+		t.Errorf("Exited returns %v, want [%d]", got, other)
+	}
+	if next := caller(t, table, start(t).pid); next == id || next == other {
+		t.Errorf("ID %d was given twice", next)
+	}
+	if len(o.forgotten) != 0 {
+		t.Errorf("Forget is told %v, which Exited reported", o.forgotten)
+	}
+}
+
+func TestManyExitsAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts more processes than one epoll_wait takes")
+	}
+	table, _ := newTable(t, 0)
+	var want []ID
+	var processes []*process
+	for range len(table.events) + 1 {
+		p := start(t)
+		id := caller(t, table, p.pid)
+		watch(t, table, id)
+		want = append(want, id)
+		processes = append(processes, p)
+	}
+	for _, p := range processes {
+		p.kill()
+		p.reap()
+	}
+	got := table.Exited([]ID{1 << 40}) // what is there stays
+	slices.Sort(got)
+	if !slices.Equal(got, append(want, 1<<40)) {
+		t.Errorf("Exited returns %v, want %v", got, want)
+	}
+	wantNoExit(t, table)
+}
+
+// A process whose main thread has ended is alive, as long as another thread is.
+func TestMainThreadGone(t *testing.T) {
+	for _, when := range []string{"before Watch", "after Watch"} {
+		t.Run(when, func(t *testing.T) {
+			table, o := newTable(t, 0)
+			p := start(t)
+			tid := p.number(t, "thread")
+			id := caller(t, table, p.pid)
+			if when == "after Watch" {
+				watch(t, table, id)
+			}
+			p.ask(t, "leave")
+			if s := state(p.pid); s != "Z (zombie)" {
+				t.Fatalf("main thread is %q", s)
+			}
+			o.used[id] = true
+			if got := caller(t, table, tid); got != id {
+				t.Errorf("thread gives %d, want %d", got, id)
+			}
+			watch(t, table, id)
+			if got := caller(t, table, tid); got != id {
+				t.Errorf("thread gives %d when watched, want %d", got, id)
+			}
+			wantNoExit(t, table)
+			p.kill()
+			if got := exited(t, table); !slices.Equal(got, []ID{id}) {
+				t.Errorf("Exited returns %v, want [%d]", got, id)
+			}
+		})
+	}
+}
+
+// The thread that calls execve takes over the pid of the process, all others end.
+func TestExecByAnotherThread(t *testing.T) {
+	table, o := newTable(t, 0)
+	p := start(t)
+	tid := p.number(t, "thread")
+	id := caller(t, table, tid)
+	watch(t, table, id)
+	o.used[id] = true
+	for range 2 {
+		execer := p.number(t, "exec")
+		if execer == p.pid {
+			t.Fatal("the main thread called execve")
+		}
+		if got := p.line(t); got != "ready" {
+			t.Fatalf("execve: %s", got)
+		}
+		wantNoExit(t, table)
+		if got := caller(t, table, p.pid); got != id {
+			t.Errorf("after execve: %d, want %d", got, id)
+		}
+		for _, tid := range []int{tid, execer} {
+			if _, err := table.Caller(tid); err != ErrGone {
+				t.Errorf("Caller of former thread %d: %v, want ErrGone", tid, err)
+			}
+		}
+		tid = p.number(t, "thread")
+		if got := caller(t, table, tid); got != id {
+			t.Errorf("new thread after execve: %d, want %d", got, id)
+		}
+	}
+	p.kill()
+	if got := exited(t, table); !slices.Equal(got, []ID{id}) {
+		t.Errorf("Exited returns %v, want [%d]", got, id)
+	}
+}
+
+func TestEviction(t *testing.T) {
+	table, o := newTable(t, 4)
+	var ids []ID
+	var processes []*process
+	for range 12 {
+		p := start(t)
+		id := caller(t, table, p.pid)
+		watch(t, table, id)
+		processes, ids = append(processes, p), append(ids, id)
+		o.used[ids[0]], o.used[ids[min(2, len(ids)-1)]] = true, true // the first and the third keep something
+		if _, ok := table.PID(id); !ok {
+			t.Fatal("a process just watched was dropped")
+		}
+		idle := table.watched.Len() - len(o.used)
+		if idle > 4 {
+			t.Fatalf("%d idle processes are watched, budget is 4", idle)
+		}
+	}
+	if len(o.forgotten) == 0 {
+		t.Fatal("none was evicted")
+	}
+	// Longest watched first, and none in use.
+	var idle []ID
+	for _, id := range ids {
+		if !o.used[id] {
+			idle = append(idle, id)
+		}
+	}
+	if !slices.Equal(o.forgotten, idle[:len(o.forgotten)]) {
+		t.Errorf("evicted %v of %v, in use %v", o.forgotten, ids, o.used)
+	}
+	// It is as if an evicted one had never been: unknown, silent, a new ID when it comes again.
+	old := o.forgotten[0]
+	if _, ok := table.PID(old); ok {
+		t.Error("evicted ID has a PID")
+	}
+	p := processes[slices.Index(ids, old)]
+	again := caller(t, table, p.pid)
+	if slices.Contains(ids, again) {
+		t.Errorf("evicted process comes back as %d, an ID given before", again)
+	}
+	p.kill()
+	p.reap()
+	wantNoExit(t, table)
+}
+
+// A child of this program holds copies of all descriptors between fork and exec. They must not keep an event alive.
+func TestCopiedDescriptor(t *testing.T) {
+	table, _ := newTable(t, 0)
+	p := start(t)
+	id := caller(t, table, p.pid)
+	watch(t, table, id)
+	fd, err := unix.Dup(table.records[id].pidfd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	p.kill()
+	if got := exited(t, table); !slices.Equal(got, []ID{id}) {
+		t.Errorf("Exited returns %v, want [%d]", got, id)
+	}
+	wantNoExit(t, table)
+}
+
+// Thousands of waiters need no descriptor, and leave nothing when they are gone.
+func TestSweep(t *testing.T) {
+	table, o := newTable(t, 0)
+	table.sweepRecordsAt = 4
+	watched, waiting, idle, gone := start(t), start(t), start(t), start(t)
+	ids := make(map[*process]ID)
+	for _, p := range []*process{watched, waiting, idle, gone} {
+		ids[p] = caller(t, table, p.pid)
+	}
+	watch(t, table, ids[watched])
+	o.used[ids[waiting]] = true
+	gone.kill()
+	gone.reap()
+
+	next := start(t)
+	id := caller(t, table, next.pid)
+	slices.Sort(o.forgotten)
+	if want := []ID{ids[idle], ids[gone]}; !slices.Equal(o.forgotten, want) {
+		t.Errorf("swept %v, want %v", o.forgotten, want)
+	}
+	for p, want := range map[*process]ID{watched: ids[watched], waiting: ids[waiting], next: id} {
+		if got := caller(t, table, p.pid); got != want {
+			t.Errorf("after the sweep %d is %d, want %d", p.pid, got, want)
+		}
+	}
+	if got := caller(t, table, idle.pid); got <= id {
+		t.Errorf("a swept process comes back as %d", got)
+	}
+	if table.sweepRecordsAt != sweepFloor+2*2 {
+		t.Errorf("next sweep at %d records", table.sweepRecordsAt)
+	}
+}
+
+// A sweep that is due when an idle process comes by a new thread must not sweep that very process.
+func TestSweepKeepsCaller(t *testing.T) {
+	table, o := newTable(t, 0)
+	p := start(t)
+	id := caller(t, table, p.pid)
+	table.sweepRecordsAt = 1
+	if got := caller(t, table, p.number(t, "thread")); got != id || len(o.forgotten) != 0 {
+		t.Errorf("new thread gives %d, want %d; swept %v", got, id, o.forgotten)
+	}
+	if got := caller(t, table, p.pid); got != id {
+		t.Errorf("then main thread gives %d, want %d", got, id)
+	}
+}
+
+func TestSweepThreads(t *testing.T) {
+	table, _ := newTable(t, 0)
+	p := start(t)
+	id := caller(t, table, p.pid)
+	watch(t, table, id)
+	kept := p.number(t, "thread")
+	caller(t, table, kept)
+	for range 5 {
+		tid := p.number(t, "thread")
+		caller(t, table, tid)
+		p.ask(t, fmt.Sprint("end ", tid))
+	}
+	swept := start(t) // alive, but swept itself: its thread is of no more use
+	caller(t, table, swept.pid)
+	table.sweepRecordsAt, table.sweepThreadsAt = 1, 1
+	last := p.number(t, "thread")
+	caller(t, table, last)
+	for tid := range table.threads {
+		if !slices.Contains([]int{p.pid, kept, last}, tid) {
+			t.Errorf("thread %d is kept", tid)
+		}
+	}
+	if len(table.threads) != 3 {
+		t.Errorf("%d threads are kept, want 3", len(table.threads))
+	}
+	if table.sweepThreadsAt != sweepFloor+2*2 {
+		t.Errorf("next sweep at %d threads", table.sweepThreadsAt)
+	}
+}
+
+func TestNoDescriptor(t *testing.T) {
+	if rerun(t, 0) {
+		return
+	}
+	holder, idle, next := start(t), start(t), start(t)
+	limit := unix.Rlimit{Cur: 128, Max: 128}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	table, o := newTable(t, 0)
+	if table.budget != 32 {
+		t.Errorf("budget is %d, want a quarter of 128", table.budget)
+	}
+	idHolder, idIdle, idNext := caller(t, table, holder.pid), caller(t, table, idle.pid), caller(t, table, next.pid)
+	watch(t, table, idHolder)
+	watch(t, table, idIdle)
+	o.used[idHolder], o.used[idIdle], o.used[idNext] = true, true, true
+
+	// Fill up all, then see that the table has left the last ones alone, then take those too.
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	for {
+		f, err := os.Open("/dev/null")
+		if err != nil {
+			break
+		}
+		files = append(files, f)
+	}
+	check := func(what string) {
+		t.Helper()
+		if err := table.Watch(idNext); err != ErrNoDescriptor {
+			t.Errorf("%s: Watch: %v, want ErrNoDescriptor", what, err)
+		}
+	}
+	check("no descriptor left")
+	if _, err := table.Caller(os.Getpid()); err != ErrNoDescriptor {
+		t.Errorf("no descriptor left: Caller of a new thread: %v, want ErrNoDescriptor", err)
+	}
+	if got := caller(t, table, next.pid); got != idNext {
+		t.Errorf("no descriptor left: known thread gives %d, want %d", got, idNext)
+	}
+	// The highest numbers go first: what is free then is the spare part.
+	for range spareDescriptors {
+		files[len(files)-1].Close()
+		files = files[:len(files)-1]
+	}
+	check("the spare ones left")
+	caller(t, table, os.Getpid())
+
+	if len(o.forgotten) != 0 {
+		t.Errorf("dropped %v, which were in use", o.forgotten)
+	}
+	delete(o.used, idIdle)
+	watch(t, table, idNext)
+	if !slices.Equal(o.forgotten, []ID{idIdle}) {
+		t.Errorf("evicted %v, want [%d]", o.forgotten, idIdle)
+	}
+	next.kill()
+	if got := exited(t, table); !slices.Equal(got, []ID{idNext}) {
+		t.Errorf("Exited returns %v, want [%d]", got, idNext)
+	}
+}
+
+func TestDescriptorError(t *testing.T) {
+	for _, err := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOSPC} {
+		if got := descriptorError("call", err); got != ErrNoDescriptor {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+	if got := descriptorError("call", unix.EPERM); !errors.Is(got, unix.EPERM) || errors.Is(got, ErrNoDescriptor) {
+		t.Errorf("EPERM becomes %v", got)
+	}
+}
