@@ -1,0 +1,249 @@
+// Package broker is the one thread that owns a pool.Pool: it reads events from a front, steps the pool, and has the front
+// carry out the effects. Exits of processes, timers and calls from other goroutines reach it between two requests.
+//
+// It decides nothing, and knows no errno and no process id.
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"steve/internal/pool"
+)
+
+// A Front is where events come from and effects go. Its methods are called on the broker's thread only, and none blocks.
+type Front interface {
+	// FDs are descriptors to poll: one that is readable when Next has something, one when Exited has.
+	FDs() (requests, exits int)
+	// Next returns the next event, of kind 0 if that request needed no decision, and false when none waits.
+	// An error ends the broker.
+	Next() (e pool.Event, more bool, err error)
+	// Exited appends the clients that have ended since it was last called.
+	Exited(dst []pool.Client) []pool.Client
+	// Do carries out one effect and returns the event that follows if it could not, else one of kind 0.
+	Do(pool.Effect) (pool.Event, error)
+}
+
+// batch is how many requests are served before exits, timers and calls get their turn, so that a client that asks without
+// pause delays them by some hundred microseconds at most.
+const batch = 64
+
+// Config is what a Broker is made of.
+type Config struct {
+	Pool  *pool.Pool
+	Front Front
+	// Sample reads the load average and MemAvailable in MiB. It is called on the broker's thread, at most once in each
+	// Limits.RecheckTimeout, and only while a limit needs it.
+	Sample func() (load float64, memory int64)
+	// Observe is told each event and its effects, before they are carried out, and how many tokens the event's client held
+	// before it; nil for nobody. It must not block.
+	Observe func(now time.Duration, held int, e pool.Event, effects []pool.Effect)
+}
+
+// A Broker serves one pool to one front.
+type Broker struct {
+	pool    *pool.Pool
+	front   Front
+	sample  func() (float64, int64)
+	observe func(time.Duration, int, pool.Event, []pool.Effect)
+
+	start  time.Time     // a reading of the clock,
+	offset time.Duration // and the machine's monotonic clock at that time
+
+	exited  []pool.Client
+	follow  []pool.Event // an event, and those of its effects that could not be carried out
+	timeout unix.Timespec
+	quit    bool
+	err     error // ends Run
+
+	wakeup int // eventfd: calls is not empty
+
+	mu    sync.Mutex // guards calls and ended
+	calls []func()
+	ended bool // no call will be made any more
+}
+
+// New returns a Broker that has yet to Run.
+func New(c Config) (*Broker, error) {
+	wakeup, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	var clock unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {
+		return nil, fmt.Errorf("clock_gettime: %w", err)
+	}
+	return &Broker{
+		pool: c.Pool, front: c.Front, sample: c.Sample, observe: c.Observe, wakeup: wakeup,
+		start: time.Now(), offset: time.Duration(clock.Nano()),
+	}, nil
+}
+
+// ErrEnded is returned for a call to a broker whose Run has returned.
+var ErrEnded = errors.New("the broker has ended")
+
+// Inspect calls f with the pool as it is now, on the broker's thread, and returns when it has. f must not keep the pool,
+// nor step it.
+func (b *Broker) Inspect(f func(*pool.Pool)) error {
+	return b.call(func() {
+		b.step(pool.Event{Kind: pool.Tick})
+		f(b.pool)
+	})
+}
+
+// Stop ends every wait and gives nothing any more. Run goes on, and tells so to whoever asks.
+func (b *Broker) Stop() error { return b.call(func() { b.step(pool.Event{Kind: pool.Stop}) }) }
+
+// Quit makes Run return.
+func (b *Broker) Quit() error { return b.call(func() { b.quit = true }) }
+
+// call runs f on the broker's thread.
+func (b *Broker) call(f func()) error {
+	done := make(chan struct{})
+	b.mu.Lock()
+	if b.ended {
+		b.mu.Unlock()
+		return ErrEnded
+	}
+	b.calls = append(b.calls, func() { f(); close(done) })
+	// EAGAIN would mean that 2^64 - 2 wake-ups are pending: it is awake.
+	unix.Write(b.wakeup, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	b.mu.Unlock()
+	<-done
+	return nil
+}
+
+func (b *Broker) runCalls() {
+	var count [8]byte
+	unix.Read(b.wakeup, count[:])
+	b.mu.Lock()
+	calls := b.calls
+	b.calls = nil
+	b.mu.Unlock()
+	for _, f := range calls {
+		f()
+	}
+}
+
+// Run serves until Quit, or until the front ends with an error, which it returns. It must be called once.
+func (b *Broker) Run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b.serve()
+	b.mu.Lock()
+	b.ended = true
+	b.mu.Unlock()
+	b.runCalls()
+	unix.Close(b.wakeup) // nobody writes to it: ended is set
+	return b.err
+}
+
+func (b *Broker) serve() {
+	requests, exits := b.front.FDs()
+	fds := []unix.PollFd{
+		{Fd: int32(requests), Events: unix.POLLIN},
+		{Fd: int32(exits), Events: unix.POLLIN},
+		{Fd: int32(b.wakeup), Events: unix.POLLIN},
+	}
+	for !b.quit && b.err == nil {
+		more := b.requests()
+		if b.err != nil {
+			return
+		}
+		b.wait(fds, more)
+		if fds[1].Revents != 0 {
+			b.exited = b.front.Exited(b.exited[:0])
+			for _, c := range b.exited {
+				b.step(pool.Event{Kind: pool.Exit, Client: c})
+			}
+		}
+		if fds[2].Revents != 0 {
+			b.runCalls()
+		}
+	}
+}
+
+// requests serves a batch of them and returns whether there may be more.
+func (b *Broker) requests() bool {
+	for range batch {
+		e, more, err := b.front.Next()
+		if err != nil {
+			b.err = err
+		}
+		if !more || b.err != nil {
+			return false
+		}
+		if e.Kind != 0 {
+			b.step(e)
+		}
+	}
+	return true
+}
+
+// wait returns when a descriptor is readable, or when the pool's time has come, which it tells the pool. If busy it does
+// not wait, but looks.
+func (b *Broker) wait(fds []unix.PollFd, busy bool) {
+	b.timeout = unix.Timespec{}
+	timeout := &b.timeout
+	at, timed := b.pool.Next()
+	if !busy {
+		if timed {
+			*timeout = unix.NsecToTimespec(max(0, int64(at-b.now())))
+		} else {
+			timeout = nil
+		}
+	}
+	if _, err := unix.Ppoll(fds, timeout, nil); err != nil {
+		for i := range fds {
+			fds[i].Revents = 0
+		}
+		if err != unix.EINTR {
+			b.err = fmt.Errorf("ppoll: %w", err)
+		}
+	}
+	if timed && b.now() >= at {
+		b.step(pool.Event{Kind: pool.Tick})
+	}
+}
+
+// step has the pool take e, and what follows from it, and carries out all that is asked.
+func (b *Broker) step(e pool.Event) {
+	b.follow = append(b.follow[:0], e)
+	for i := 0; i < len(b.follow) && b.err == nil; i++ {
+		now := b.now()
+		if b.pool.Stale(now) {
+			load, memory := b.sample()
+			b.apply(now, pool.Event{Kind: pool.Sample, Load: load, Memory: memory})
+		}
+		b.apply(now, b.follow[i])
+	}
+}
+
+func (b *Broker) apply(now time.Duration, e pool.Event) {
+	held := 0
+	if b.observe != nil {
+		held = b.pool.Holds(e.Client)
+	}
+	effects := b.pool.Step(now, e)
+	if b.observe != nil {
+		b.observe(now, held, e, effects)
+	}
+	for _, f := range effects {
+		next, err := b.front.Do(f)
+		if err != nil {
+			b.err = err
+			return
+		}
+		if next.Kind != 0 {
+			b.follow = append(b.follow, next)
+		}
+	}
+}
+
+// now is the monotonic clock of the machine, so that the times of a pool mean the same to another process.
+func (b *Broker) now() time.Duration { return b.offset + time.Since(b.start) }
