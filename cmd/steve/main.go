@@ -1,0 +1,113 @@
+// Command steve serves the job tokens of a machine. See steve(8).
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"steve/internal/cli"
+	"steve/internal/daemon"
+	"steve/internal/front/file"
+	"steve/internal/load"
+	"steve/internal/pool"
+	"steve/internal/version"
+)
+
+func main() {
+	signals := daemon.Signals()
+	if err := run(os.Args[1:], signals, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintf(os.Stderr, "steve: %v\n", err)
+		os.Exit(cli.Status(err, 1))
+	}
+}
+
+// usageStatus is the exit status for a command line that cannot be obeyed.
+const usageStatus = 2
+
+const usage = `usage: steve [options]
+
+Serves the job tokens of this machine as /dev/steve, to GNU make and every other client of its jobserver protocol.
+
+`
+
+func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer) error {
+	if len(args) == 3 && args[0] == file.UnmounterVerb {
+		return file.UnmountAtEnd(args[1], args[2], os.Stdin)
+	}
+	usable, machine := load.CPUs()
+	o := options{config: daemon.Config{Limits: pool.DefaultLimits(usable), Transport: daemon.Auto, LogLevel: slog.LevelWarn}}
+	flags := o.flags()
+	if err := flags.Parse(args); err != nil {
+		return cli.Errorf(usageStatus, "%w", err)
+	}
+	switch {
+	case o.help:
+		fmt.Fprint(stdout, usage, flags.FlagUsages())
+		return nil
+	case o.version:
+		fmt.Fprintf(stdout, "steve %s\n", version.Version)
+		return nil
+	case flags.NArg() > 0:
+		return cli.Errorf(usageStatus, "unexpected argument %q, see steve --help", flags.Arg(0))
+	}
+	config, err := o.finish()
+	if err != nil {
+		return cli.Errorf(usageStatus, "%w", err)
+	}
+	if usable < machine && !flags.Changed("jobs") {
+		fmt.Fprintf(stderr, "steve: %d of %d processors may be used here (affinity or cgroup limit); --jobs sets another number\n", usable, machine)
+	}
+	return daemon.Run(config, signals, stdout, stderr)
+}
+
+// options are what flags parse into, before they are a daemon.Config.
+type options struct {
+	config         daemon.Config
+	recheck        float64
+	transport      string
+	verbose, debug bool
+	help, version  bool
+}
+
+func (o *options) flags() *cli.FlagSet {
+	f := cli.NewFlagSet("steve")
+	l := &o.config.Limits
+	f.IntVarP(&l.Jobs, "jobs", "j", l.Jobs, "number of job tokens, at least 1; default: the processors usable")
+	f.IntVarP(&l.MinJobs, "min-jobs", "m", l.MinJobs, "tokens that load and memory limits never hold back")
+	f.Float64VarP(&l.LoadAverage, "load-average", "l", 0, "give no new tokens while the one-minute load average is above this; 0 is off")
+	f.Float64VarP(&o.recheck, "load-recheck-timeout", "r", l.RecheckTimeout.Seconds(), "seconds between looks at a limit that holds something back")
+	f.Int64VarP(&l.MinMemory, "min-memory-avail", "a", 0, "give no new tokens while less memory than this is available, in MiB; 0 is off")
+	f.IntVarP(&l.PerProcess, "per-process-limit", "p", 0, "most tokens one process may hold; 0 is off")
+	f.StringVar(&o.config.DevName, "dev-name", "steve", "name of the token file")
+	f.StringVarP(&o.config.User, "user", "u", "", "user to become once the token file is there")
+	f.StringVar(&o.config.Perm, "mode", "", "mode of the token file, octal; default: 0660 for root's, 0600 for a user's")
+	f.StringVar(&o.config.Group, "group", "", "group of the token file; default: jobserver, if there is one, for root's")
+	f.StringVar(&o.transport, "transport", string(daemon.Auto), "auto, cuse (character device) or fuse (regular file)")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log what an operator may want to know")
+	f.BoolVarP(&o.debug, "debug", "d", false, "log every request")
+	f.BoolVarP(&o.help, "help", "h", false, "print this and exit")
+	f.BoolVarP(&o.version, "version", "V", false, "print the version and exit")
+	return f
+}
+
+// finish returns the configuration if it can be obeyed.
+func (o *options) finish() (daemon.Config, error) {
+	c := o.config
+	// Beyond what a Duration holds a product with it is not defined, so it is bounded before.
+	if !(o.recheck >= 0 && o.recheck <= pool.MaxRecheckTimeout.Seconds()) {
+		return c, fmt.Errorf("load-recheck-timeout is %v s, must be %v to %v s", o.recheck,
+			pool.MinRecheckTimeout.Seconds(), pool.MaxRecheckTimeout.Seconds())
+	}
+	c.Limits.RecheckTimeout = time.Duration(o.recheck * float64(time.Second))
+	c.Transport = daemon.Transport(o.transport)
+	switch {
+	case o.debug:
+		c.LogLevel = slog.LevelDebug
+	case o.verbose:
+		c.LogLevel = slog.LevelInfo
+	}
+	return c, c.Validate()
+}
