@@ -47,6 +47,9 @@ const (
 	Stop
 )
 
+// asks says whether an event of kind k waits for an answer on its Ticket.
+func (k EventKind) asks() bool { return k == Acquire || k == Return || k == Watch || k == Set }
+
 // An Event is what happened. Fields that its Kind does not name are zero.
 type Event struct {
 	Kind    EventKind

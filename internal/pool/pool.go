@@ -81,6 +81,10 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 	p.now = now
 	p.effects = p.effects[:0]
 	p.expire()
+	if p.stopped && e.Kind.asks() {
+		p.emit(Effect{Kind: Abort, Ticket: e.Ticket})
+		return p.effects
+	}
 	switch e.Kind {
 	case Acquire:
 		p.acquire(e)
@@ -132,10 +136,6 @@ func (p *Pool) clientOf(id Client) *client {
 }
 
 func (p *Pool) acquire(e Event) {
-	if p.stopped {
-		p.emit(Effect{Kind: Abort, Ticket: e.Ticket})
-		return
-	}
 	p.dispatch() // what time has freed belongs to those who wait, not to the one who happens to come now
 	c := p.clientOf(e.Client)
 	switch {
@@ -191,10 +191,6 @@ func (p *Pool) grant(c *client, t Ticket, waited bool) {
 }
 
 func (p *Pool) giveBack(e Event) {
-	if p.stopped {
-		p.emit(Effect{Kind: Abort, Ticket: e.Ticket})
-		return
-	}
 	c := p.clientOf(e.Client)
 	tokens, private := c.repay(e.N)
 	p.held -= tokens
@@ -222,10 +218,6 @@ func (p *Pool) offerPrivate(c *client) {
 }
 
 func (p *Pool) watch(e Event) {
-	if p.stopped {
-		p.emit(Effect{Kind: Abort, Ticket: e.Ticket})
-		return
-	}
 	p.dispatch() // as in acquire
 	c := p.clientOf(e.Client)
 	ready := c.in || p.mayTake(c)

@@ -245,7 +245,7 @@ func (t *twin) offerPrivate(c *ClientState) {
 
 func (t *twin) handle(e Event) {
 	s := &t.state
-	if s.Stopped && (e.Kind == Acquire || e.Kind == Return || e.Kind == Watch) {
+	if s.Stopped && (e.Kind == Acquire || e.Kind == Return || e.Kind == Watch || e.Kind == Set) {
 		t.emit(Effect{Kind: Abort, Ticket: e.Ticket})
 		return
 	}
