@@ -1,0 +1,122 @@
+package client
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"steve/internal/cli"
+)
+
+// divertSignals sends the signals that concern a running command to a channel, save those this process was started to
+// ignore (nohup, "&" in a shell without job control): the command is to inherit that.
+//
+// They are caught, not ignored: exec resets what is caught, and passes on what is ignored.
+func divertSignals() <-chan os.Signal {
+	// Room for one of each kind: a signal that finds the channel full is lost.
+	signals := make(chan os.Signal, 8)
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	return signals
+}
+
+// run starts the command and waits for its end, then returns its exit status.
+//
+// The command is in this process's group and so in the foreground of the same terminal. What the terminal sends, ^C, ^\
+// and ^Z, reaches both. So an INT is not passed on, or the command would have it twice. QUIT and HUP are passed on, like
+// TERM: they may come from elsewhere, there is no telling, and twice is better than not at all.
+func (c *command) run(device string, signals <-chan os.Signal) (int, error) {
+	// From here on job control must not stop this process by itself, see stopped.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
+
+	p, err := c.start(device)
+	if err != nil {
+		return 0, err
+	}
+	defer p.Release()
+
+	states := make(chan unix.WaitStatus)
+	go func() {
+		for {
+			var s unix.WaitStatus
+			// Not os.Process.Wait, which does not see a process stop.
+			_, err := unix.Wait4(p.Pid, &s, unix.WUNTRACED, nil)
+			if err == unix.EINTR {
+				continue
+			}
+			states <- s
+			if !s.Stopped() {
+				return
+			}
+		}
+	}()
+
+	for {
+		select {
+		case s := <-signals:
+			if s != unix.SIGINT {
+				p.Signal(s)
+			}
+		case s := <-states:
+			switch {
+			case s.Stopped():
+				stopped(p, s.StopSignal())
+			case s.Signaled():
+				return StatusSignal + int(s.Signal()), nil
+			default:
+				return s.ExitStatus(), nil
+			}
+		}
+	}
+}
+
+// stopped stops this process after the command was stopped by the terminal's job control, so that the shell sees its job
+// stopped and takes the terminal back; and continues the command when this process is continued.
+//
+// Job control's own signals, which all of the group gets, do not stop this process: that might come first, then the shell
+// continues both, and only then the command's stop is noticed and stops this process once more, for good. A command stopped by SIGSTOP was meant by name, and
+// whoever did that will continue it by name; this process just goes on waiting.
+func stopped(p *os.Process, by syscall.Signal) {
+	if by != unix.SIGTSTP && by != unix.SIGTTIN && by != unix.SIGTTOU {
+		return
+	}
+	// Sent to this very thread, the signal takes effect before the call returns.
+	runtime.LockOSThread()
+	unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
+	runtime.UnlockOSThread()
+	p.Signal(unix.SIGCONT)
+}
+
+// start starts the command.
+func (c *command) start(device string) (*os.Process, error) {
+	env := environ(os.Environ(), "fifo:"+device)
+	if c.wantsDescriptors {
+		// An open file of the command's own: make 4.3 makes it nonblocking, for all who share it. It is inherited because
+		// it is not close-on-exec, under a number that is free in this process and so in the command.
+		fd, err := unix.Open(device, unix.O_RDWR|unix.O_NOCTTY, 0)
+		if err != nil {
+			return nil, cli.Errorf(StatusFailed, "%w", &OpenError{Path: device, Err: err})
+		}
+		defer unix.Close(fd)
+		env = environ(env, descriptors(fd))
+		// For a stevie among the descendants: nothing else has the path, and make closes the descriptors for most of them.
+		env = setenv(env, DeviceVar, device)
+	}
+	attr := &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
+	p, err := os.StartProcess(c.path, c.args, attr)
+	if errors.Is(err, unix.ENOEXEC) {
+		// A script without "#!", as execvp(3) treats it.
+		p, err = os.StartProcess("/bin/sh", append([]string{"sh", c.path}, c.args[1:]...), attr)
+	}
+	if err != nil {
+		return nil, execError(c.args[0], err)
+	}
+	return p, nil
+}

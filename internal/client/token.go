@@ -1,0 +1,73 @@
+package client
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"steve/internal/cli"
+	"steve/internal/ctl"
+)
+
+// patience is how long a wait for a token may last before a user at a terminal is told about it.
+const patience = 2 * time.Second
+
+// take takes one token and waits as long as that needs, or until a signal. It is this process that takes it: a steve
+// keeps account of processes, so that the one that takes must be the one that returns, and must live in between.
+func take(c *ctl.Conn, signals <-chan os.Signal, messages *os.File) error {
+	taken := make(chan error, 1)
+	go func() {
+		var b [1]byte
+		n, err := c.File().Read(b[:])
+		if n == 0 && err == nil {
+			err = fmt.Errorf("end of file")
+		}
+		taken <- err
+	}()
+
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-taken:
+			if err != nil {
+				return cli.Errorf(StatusFailed, "unable to take a token from %s: %s (did steve stop?)", c.File().Name(), strerror(err))
+			}
+			return nil
+		case s := <-signals:
+			select {
+			case err := <-taken:
+				if err == nil {
+					giveBack(c)
+				}
+			default:
+			}
+			return &cli.ExitError{Status: StatusSignal + int(s.(syscall.Signal))}
+		case <-timer.C:
+			if isTerminal(messages) {
+				sayWaiting(c, messages)
+			}
+		}
+	}
+}
+
+func sayWaiting(c *ctl.Conn, messages *os.File) {
+	s, err := c.Status()
+	if err != nil {
+		return // the read in take has the same reason to fail, and says so
+	}
+	say(messages, "waiting for a token (%d of %d out)", s.Held, s.Limits.Jobs)
+}
+
+// giveBack returns the token. Should that fail, there is nothing better to do than to exit, which returns it too.
+func giveBack(c *ctl.Conn) {
+	c.File().Write([]byte{'+'})
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
