@@ -1,0 +1,37 @@
+# make build    bin/steve and bin/stevie
+# make run      builds steve and starts it in the foreground; options: make run ARGS="-j4"
+# make check    the fast loop: formatting, vet, staticcheck, unit tests. No network, no root
+# make test     sets up what tests need, then runs all of them; FUZZTIME=5s for each fuzz target
+# make install  see install.mk
+# make clean
+
+GO       ?= go
+ARGS     ?=
+FUZZTIME ?=
+
+# Static programs, the same from any directory.
+build_flags = -trimpath -ldflags="-s -w"
+
+.PHONY: build run check test clean
+
+build:
+	CGO_ENABLED=0 $(GO) build $(build_flags) -o bin/ ./cmd/...
+
+run: build
+	exec bin/steve $(ARGS)
+
+check:
+	scripts/check
+
+# What could not be set up is told, and told again by the tests that skip for it.
+test:
+	scripts/setup-tests || true
+	$(GO) build -o bin/runtests ./internal/testkit/runtests
+	@bin/runtests $(FUZZTIME:%=-fuzztime=%)
+
+clean:
+	rm -rf bin
+
+include install.mk
+
+-include bench/bench.mk
