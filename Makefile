@@ -2,6 +2,7 @@
 # make run      builds steve and starts it in the foreground; options: make run ARGS="-j4"
 # make check    the fast loop: formatting, vet, staticcheck, unit tests. No network, no root
 # make test     sets up what tests need, then runs all of them; FUZZTIME=5s for each fuzz target
+# make bench    see bench/bench.mk
 # make install  see install.mk
 # make clean
 
@@ -33,5 +34,4 @@ clean:
 	rm -rf bin
 
 include install.mk
-
--include bench/bench.mk
+include bench/bench.mk

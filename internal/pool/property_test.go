@@ -286,7 +286,7 @@ func (t *trial) run(steps int) error {
 	return nil
 }
 
-// seed returns the number that the random schedules of a test start from. TEST_SEED sets it.
+// seed returns the number that the random schedules of a test start from, and logs it. TEST_SEED sets it.
 func seed(t testing.TB) uint64 {
 	t.Helper()
 	n := rand.Uint64()
@@ -296,20 +296,17 @@ func seed(t testing.TB) uint64 {
 			t.Fatalf("TEST_SEED: %v", err)
 		}
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("again with TEST_SEED=%d", n)
-		}
-	})
+	t.Logf("TEST_SEED=%d", n)
 	return n
 }
 
-// TestTwin drives pool and twin through a million random steps, or 50,000 with -short.
-func TestTwin(t *testing.T) {
-	steps, life := 1_050_000, 1000
-	if testing.Short() {
-		steps = 50_000
-	}
+func TestTwin(t *testing.T) { runTwins(t, 50_000) }
+
+func TestIntegrationTwin(t *testing.T) { runTwins(t, 1_050_000) }
+
+// runTwins drives pool and twin through so many random steps.
+func runTwins(t *testing.T, steps int) {
+	const life = 1000 // steps of one schedule
 	start := seed(t)
 	for i, s := range shapes {
 		t.Run(strings.ReplaceAll(s.name, " ", "_"), func(t *testing.T) {

@@ -178,9 +178,6 @@ func TestExit(t *testing.T) {
 }
 
 func TestManyExitsAtOnce(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts more processes than one epoll_wait takes")
-	}
 	table, _ := newTable(t, 0)
 	var want []ID
 	var processes []*process

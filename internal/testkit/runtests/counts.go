@@ -72,6 +72,7 @@ func newCounts(w io.Writer) *counts {
 
 // begin announces the next run of go test.
 func (c *counts) begin(what string) {
+	clear(c.builds)
 	fmt.Fprintf(c.w, "=== %s (at %.0f s)\n", what, time.Since(c.start).Seconds())
 }
 
