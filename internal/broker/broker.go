@@ -40,9 +40,8 @@ type Config struct {
 	// Sample reads the load average and MemAvailable in MiB. It is called on the broker's thread, at most once in each
 	// Limits.RecheckTimeout, and only while a limit needs it.
 	Sample func() (load float64, memory int64)
-	// Observe is told each event and its effects, before they are carried out, and how many tokens the event's client held
-	// before it; nil for nobody. It must not block.
-	Observe func(now time.Duration, held int, e pool.Event, effects []pool.Effect)
+	// Observe is told each event and its effects, before they are carried out; nil for nobody. It must not block.
+	Observe func(now time.Duration, e pool.Event, effects []pool.Effect)
 }
 
 // A Broker serves one pool to one front.
@@ -50,7 +49,7 @@ type Broker struct {
 	pool    *pool.Pool
 	front   Front
 	sample  func() (float64, int64)
-	observe func(time.Duration, int, pool.Event, []pool.Effect)
+	observe func(time.Duration, pool.Event, []pool.Effect)
 
 	start  time.Time     // a reading of the clock,
 	offset time.Duration // and the machine's monotonic clock at that time
@@ -225,13 +224,9 @@ func (b *Broker) step(e pool.Event) {
 }
 
 func (b *Broker) apply(now time.Duration, e pool.Event) {
-	held := 0
-	if b.observe != nil {
-		held = b.pool.Holds(e.Client)
-	}
 	effects := b.pool.Step(now, e)
 	if b.observe != nil {
-		b.observe(now, held, e, effects)
+		b.observe(now, e, effects)
 	}
 	for _, f := range effects {
 		next, err := b.front.Do(f)

@@ -27,6 +27,8 @@ import (
 func Signals() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGUSR1, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	// Caught and dropped: whoever reads the log may go away, and the builds are to go on.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	return signals
 }
 

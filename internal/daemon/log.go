@@ -16,15 +16,27 @@ const logBacklog = 256
 // must never wait for a terminal.
 type lineWriter struct {
 	lines chan []byte
-	done  chan struct{}
+	quit  chan struct{} // closed to end it
+	done  chan struct{} // closed when it has
 }
 
 func newLineWriter(w io.Writer) *lineWriter {
-	l := &lineWriter{lines: make(chan []byte, logBacklog), done: make(chan struct{})}
+	l := &lineWriter{lines: make(chan []byte, logBacklog), quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		for line := range l.lines {
-			w.Write(line)
+		for {
+			select {
+			case line := <-l.lines:
+				w.Write(line)
+				continue
+			default:
+			}
+			select {
+			case line := <-l.lines:
+				w.Write(line)
+			case <-l.quit:
+				return
+			}
 		}
 	}()
 	return l
@@ -41,9 +53,9 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 // flushTimeout bounds how long an end waits for somebody to read the log.
 const flushTimeout = time.Second
 
-// Close writes what is left. Nothing may be written after it.
+// Close writes what is left. What is written after it is lost.
 func (l *lineWriter) Close() {
-	close(l.lines)
+	close(l.quit)
 	select {
 	case <-l.done:
 	case <-time.After(flushTimeout):
@@ -64,22 +76,12 @@ func newLogger(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// observer logs what the pool is told and what it answers: all of it for --debug, what an operator may want to know for
-// --verbose, and nothing, at no cost, else.
-func observer(log *slog.Logger, level slog.Level) func(time.Duration, int, pool.Event, []pool.Effect) {
-	if level > slog.LevelInfo {
+// observer logs all that the pool is told and answers, for --debug. Else it is none, and costs nothing.
+func observer(log *slog.Logger, level slog.Level) func(time.Duration, pool.Event, []pool.Effect) {
+	if level > slog.LevelDebug {
 		return nil
 	}
-	return func(now time.Duration, held int, e pool.Event, effects []pool.Effect) {
-		switch {
-		case e.Kind == pool.Exit && held > 0:
-			log.Info("a process ended without returning its tokens, they are back in the pool", "client", e.Client, "tokens", held)
-		case e.Kind == pool.Set:
-			log.Info("settings", "request", e.String(), "outcome", effects[0].Kind.String())
-		}
-		if level > slog.LevelDebug {
-			return
-		}
+	return func(now time.Duration, e pool.Event, effects []pool.Effect) {
 		log.Debug("event", "at", now, "event", e.String())
 		for _, f := range effects {
 			log.Debug("effect", "effect", f.String())

@@ -48,7 +48,7 @@ type Server struct {
 	lastFh    uint64
 	polled    map[uint64]pool.Handle // by fh, the open files that were ever polled
 	forgotten []pool.Client          // by procs, not yet told to the pool
-	exited    []proc.ID
+	exited    []proc.Exit
 	body      []byte
 	// What was logged, so that a client that asks again and again fills no log: unseen for good, short until a process
 	// could be watched again.
@@ -85,8 +85,12 @@ func (s *Server) PID(c pool.Client) (int, bool) { return s.procs.PID(proc.ID(c))
 // Exited appends to dst the clients that have ended since it was last called.
 func (s *Server) Exited(dst []pool.Client) []pool.Client {
 	s.exited = s.procs.Exited(s.exited[:0])
-	for _, id := range s.exited {
-		dst = append(dst, pool.Client(id))
+	for _, e := range s.exited {
+		c := pool.Client(e.ID)
+		if held := s.pool.Holds(c); held > 0 {
+			s.log.Info("a process ended without returning its tokens, they are back in the pool", "pid", e.PID, "tokens", held)
+		}
+		dst = append(dst, c)
 	}
 	return dst
 }
@@ -188,7 +192,21 @@ func (s *Server) caller(req fusewire.Request) (pool.Client, bool, error) {
 		return 0, false, s.conn.Fail(req.Unique, syscall.EINTR) // killed while it asked
 	}
 	s.logShort(err)
-	return 0, false, s.conn.Fail(req.Unique, syscall.EAGAIN)
+	return 0, false, s.later(req)
+}
+
+// later answers a request whose sender cannot be looked up for now, so that the sender asks again.
+func (s *Server) later(req fusewire.Request) error {
+	switch req.Opcode {
+	case fusewire.OpPoll: // an error would be POLLERR
+		s.body = fusewire.AppendPoll(s.body[:0], pollOut)
+		return s.conn.Reply(req.Unique, s.body)
+	case fusewire.OpRead:
+		if in, err := fusewire.ParseRead(req.Body); err == nil && in.Flags&syscall.O_NONBLOCK != 0 {
+			return s.conn.Fail(req.Unique, syscall.EAGAIN)
+		}
+	}
+	return s.conn.Fail(req.Unique, syscall.EINTR)
 }
 
 func (s *Server) logUnseen(req fusewire.Request) {
@@ -285,7 +303,9 @@ func (s *Server) Do(f pool.Effect) (pool.Event, error) {
 		s.body = fusewire.AppendIoctl(s.body[:0], 0, nil)
 		err = s.conn.Reply(unique, s.body)
 	case pool.Wake:
-		err = s.conn.WakePollers(uint64(f.Handle))
+		if err = s.conn.WakePollers(uint64(f.Handle)); err == nil && f.Client != 0 && s.procs.Gone(proc.ID(f.Client)) {
+			return pool.Event{Kind: pool.Exit, Client: f.Client}, nil
+		}
 	default:
 		err = s.conn.Fail(unique, errnoOf(f.Kind))
 	}

@@ -38,6 +38,8 @@ func (s *Server) ioctl(req fusewire.Request) (pool.Event, error) {
 		if err != nil {
 			return pool.Event{}, s.conn.Fail(req.Unique, syscall.EINVAL)
 		}
+		s.log.Info("a process asks for other settings", "thread", req.PID, "uid", req.UID,
+			"settings", pool.Event{Kind: pool.Set, Mask: mask, Limits: limits})
 		return pool.Event{Kind: pool.Set, Ticket: pool.Ticket(req.Unique), Mask: mask, Limits: limits}, nil
 	}
 	return pool.Event{}, s.conn.Fail(req.Unique, syscall.ENOTTY)

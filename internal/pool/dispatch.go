@@ -19,7 +19,7 @@ func (p *Pool) dispatch() {
 			p.unlistRetrier(c)
 			p.reserve(c)
 			p.update(c) // before wake updates others: the heap can mend one place at a time
-			p.wake(w.handle)
+			p.wake(c, w.handle)
 		default:
 			p.unlistRetrier(c)
 			p.reserve(c)
@@ -28,10 +28,14 @@ func (p *Pool) dispatch() {
 	}
 }
 
-// wake tells h that it is readable. The kernel wakes every process that polls that open file, and each that still cares
+// wake tells h that it is readable, for c's sake, or, with nil, for everybody's. The kernel wakes every process that polls that open file, and each that still cares
 // polls again, so none of them waits any more.
-func (p *Pool) wake(h Handle) {
-	p.emit(Effect{Kind: Wake, Handle: h})
+func (p *Pool) wake(c *client, h Handle) {
+	f := Effect{Kind: Wake, Handle: h}
+	if c != nil {
+		f.Client = c.id
+	}
+	p.emit(f)
 	for w := p.handles[h]; w != nil; w = w.nextOfHandle {
 		p.arm(w, false)
 		p.update(w.client)
@@ -42,7 +46,7 @@ func (p *Pool) wake(h Handle) {
 func (p *Pool) wakeAll(c *client) {
 	for w := c.watches; w != nil; w = w.nextOfClient {
 		if !w.told {
-			p.wake(w.handle)
+			p.wake(c, w.handle)
 		}
 	}
 }
@@ -83,6 +87,13 @@ func (p *Pool) expire() {
 			p.renew(c)
 		}
 	}
+	if p.refused != 0 && p.refused <= p.now {
+		p.refused = 0
+		for _, c := range p.clients {
+			c.refused = false
+			p.update(c)
+		}
+	}
 	for c := p.oldestRetrier; c != nil && p.now-c.denied > retryWindow; c = p.oldestRetrier {
 		p.unlistRetrier(c)
 		if !c.wants() {
@@ -94,9 +105,6 @@ func (p *Pool) expire() {
 
 // Next is when the pool wants a Tick, if nothing else happens before. It asks for none while nobody waits.
 func (p *Pool) Next() (time.Duration, bool) {
-	if len(p.candidates) == 0 {
-		return 0, false
-	}
 	var at time.Duration
 	var any bool
 	earliest := func(t time.Duration) {
@@ -104,17 +112,20 @@ func (p *Pool) Next() (time.Duration, bool) {
 			at, any = t, true
 		}
 	}
+	if p.refused != 0 && p.waiters > 0 {
+		earliest(p.refused)
+	}
+	if len(p.candidates) == 0 {
+		return at, any
+	}
 	if len(p.reservations) > 0 {
 		earliest(p.reservations[0].deadline)
 	}
 	if p.Free() > len(p.reservations) {
-		switch {
-		case p.now < p.refused:
-			earliest(p.refused)
-		case !p.known:
-			earliest(p.now)
-		default:
+		if p.known {
 			earliest(p.sampled + p.limits.RecheckTimeout)
+		} else {
+			earliest(p.now)
 		}
 	}
 	return at, any

@@ -89,7 +89,7 @@ const (
 	Changed
 	// Invalid: the settings of Ticket were out of range, and none was taken.
 	Invalid
-	// Wake: whoever polls Handle should look again.
+	// Wake: whoever polls Handle should look again. Client, if any, has a token kept for it, or had: if it has ended, say so.
 	Wake
 )
 

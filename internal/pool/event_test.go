@@ -49,7 +49,7 @@ func TestEffectString(t *testing.T) {
 		{Effect{Kind: Abort, Ticket: 7}, "abort ticket=7"},
 		{Effect{Kind: Changed, Ticket: 7}, "changed ticket=7"},
 		{Effect{Kind: Invalid, Ticket: 7}, "invalid ticket=7"},
-		{Effect{Kind: Wake, Handle: 9}, "wake handle=9"},
+		{Effect{Kind: Wake, Client: 1, Handle: 9}, "wake client=1 handle=9"},
 	} {
 		if got := test.effect.String(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

@@ -92,7 +92,7 @@ func (p *Pool) checkClient(c *client) error {
 		reserved += btoi(r.client == c)
 	}
 	limit := p.limits.PerProcess
-	candidate := (reads > 0 || armed > 0 || c.retries) && (limit == 0 || len(c.jobs)+reserved < limit)
+	candidate := (reads > 0 || armed > 0 || c.retries) && !c.refused && (limit == 0 || len(c.jobs)+reserved < limit)
 	switch {
 	case armed != c.armed || reserved != c.reserved:
 		return fmt.Errorf("%d armed counted as %d, %d reserved as %d", armed, c.armed, reserved, c.reserved)
@@ -156,7 +156,7 @@ func (p *Pool) checkLists(retriers int) error {
 
 // checkIdle looks for a token that is kept from a candidate without a reason.
 func (p *Pool) checkIdle() error {
-	if p.stopped || len(p.candidates) == 0 || p.limits.Jobs-p.held <= len(p.reservations) || p.now < p.refused {
+	if p.stopped || len(p.candidates) == 0 || p.limits.Jobs-p.held <= len(p.reservations) {
 		return nil
 	}
 	l, out := p.limits, p.held+len(p.reservations)

@@ -29,8 +29,9 @@ type client struct {
 	retries      bool
 	older, newer *client
 
-	reserved int // entries of Pool.reservations
-	index    int // in Pool.candidates, or -1
+	reserved int  // entries of Pool.reservations
+	refused  bool // its last Grant was, and Pool.refused has not come
+	index    int  // in Pool.candidates, or -1
 	// since is when the present wait began; left is when the last one was given up (see Pool.claim).
 	since, left     time.Duration
 	isHolder, waits bool // as counted in Pool.holders and Pool.waiters

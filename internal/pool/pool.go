@@ -18,7 +18,7 @@ const (
 	retryWindow = 50 * time.Millisecond
 	// reserveWindow is how long a token is kept for a process that was woken, or that is expected to try again.
 	reserveWindow = 20 * time.Millisecond
-	// refuseWindow is how long nothing is given after a Grant was refused for want of a descriptor.
+	// refuseWindow is how long those are given nothing whose Grant was refused for want of a descriptor.
 	refuseWindow = 100 * time.Millisecond
 )
 
@@ -27,7 +27,7 @@ const (
 // INVARIANT: held is the sum of the clients' held, and held + free = Limits.Jobs, or free = 0 after a shrink or a stop
 // INVARIANT: reservations is the sum of the clients' reserved, and no more than free before a stop
 // INVARIANT: a client is in candidates if and only if it wants a token and its own limit allows one more
-// INVARIANT: after Step, no token is free and unreserved beside a candidate, unless load, memory or a refusal holds it back
+// INVARIANT: after Step, no token is free and unreserved beside a candidate, unless load or memory holds it back
 // INVARIANT: a private token is in no count of the pool's
 type Pool struct {
 	limits Limits
@@ -45,8 +45,8 @@ type Pool struct {
 	load    float64
 	memory  int64
 	sampled time.Duration
-	known   bool // a sample was taken since a limit on it was set
-	refused time.Duration
+	known   bool          // a sample was taken since a limit on it was set
+	refused time.Duration // when those whose Grant was refused are candidates again; 0 if there are none
 	stopped bool
 
 	holders, waiters int
@@ -155,20 +155,15 @@ func (p *Pool) acquire(e Event) {
 
 // mayTake says whether a read by c would be given a token of the pool now. It answers READ and POLL alike.
 func (p *Pool) mayTake(c *client) bool {
-	if p.limits.PerProcess != 0 && c.held() >= p.limits.PerProcess {
+	if c.refused || p.limits.PerProcess != 0 && c.held() >= p.limits.PerProcess {
 		return false
 	}
 	others := len(p.reservations) - c.reserved
 	return p.Free() > others && !p.heldBack(p.held+others)
 }
 
-// heldBack says whether load, memory or a refusal forbids one more token when out are out.
-func (p *Pool) heldBack(out int) bool {
-	if p.now < p.refused {
-		return true
-	}
-	return p.over() && out >= p.limits.sustained()
-}
+// heldBack says whether load or memory forbids one more token when out are out.
+func (p *Pool) heldBack(out int) bool { return p.over() && out >= p.limits.sustained() }
 
 // over says whether the machine is over a limit of load or memory. Not knowing is being over.
 func (p *Pool) over() bool {
@@ -250,7 +245,7 @@ func (p *Pool) exit(id Client) {
 	p.update(c)
 }
 
-// refuse takes back a Grant of the pool's that could not be made safe, and gives nothing for a while.
+// refuse takes back a Grant of the pool's that could not be made safe, and gives its client nothing for a while.
 func (p *Pool) refuse(e Event) {
 	c := p.clients[e.Client]
 	if c == nil || c.held() == 0 {
@@ -259,7 +254,10 @@ func (p *Pool) refuse(e Event) {
 	c.undo()
 	p.held--
 	c.taken = c.held() > 0
-	p.refused = p.now + refuseWindow
+	c.refused = true
+	if p.refused == 0 {
+		p.refused = p.now + refuseWindow
+	}
 	if e.Wait {
 		p.enqueue(c, e.Ticket, true)
 	} else {
@@ -319,6 +317,6 @@ func (p *Pool) stop() {
 		p.update(c)
 	}
 	for _, h := range slices.Sorted(maps.Keys(p.handles)) {
-		p.wake(h)
+		p.wake(nil, h)
 	}
 }

@@ -113,7 +113,7 @@ func (p *Pool) renew(c *client) {
 // update puts c where its state says: among the candidates and into the counts. A client nothing is known of is dropped.
 func (p *Pool) update(c *client) {
 	wanted := c.index >= 0
-	if c.wants() && (p.limits.PerProcess == 0 || c.held()+c.reserved < p.limits.PerProcess) {
+	if c.wants() && !c.refused && (p.limits.PerProcess == 0 || c.held()+c.reserved < p.limits.PerProcess) {
 		if wanted {
 			heap.Fix(&p.candidates, c.index)
 		} else {

@@ -18,7 +18,7 @@ type State struct {
 	Memory  int64
 	Sampled time.Duration
 	Known   bool          // a sample counts
-	Refused time.Duration // nothing is given before this
+	Refused time.Duration // when the clients that are Refused may be given something again, or 0
 	Stopped bool
 	Clients []ClientState // by ID
 	// Reservations are by deadline, and the first of a client's own first.
@@ -36,6 +36,7 @@ type ClientState struct {
 	Watches []Watching
 	Denied  time.Duration // last told no, if Retries
 	Retries bool
+	Refused bool          // its last Grant could not be made safe
 	Since   time.Duration // when the present wait began
 	Left    time.Duration // when the last one was given up
 }
@@ -87,7 +88,7 @@ func (p *Pool) State() State {
 func (c *client) state() ClientState {
 	s := ClientState{
 		ID: c.id, Taken: c.taken, Lender: c.lender, In: c.in,
-		Denied: c.denied, Retries: c.retries, Since: c.since, Left: c.left,
+		Denied: c.denied, Retries: c.retries, Refused: c.refused, Since: c.since, Left: c.left,
 	}
 	for _, j := range c.jobs {
 		s.Jobs = append(s.Jobs, Job{j.number, j.since})
@@ -146,7 +147,8 @@ func (p *Pool) restoreClient(s *ClientState) error {
 		return errors.New("pool state: a client twice")
 	}
 	c := p.clientOf(s.ID)
-	c.taken, c.lender, c.in, c.since, c.left, c.denied = s.Taken, s.Lender, s.In, s.Since, s.Left, s.Denied
+	c.taken, c.lender, c.in, c.refused = s.Taken, s.Lender, s.In, s.Refused
+	c.since, c.left, c.denied = s.Since, s.Left, s.Denied
 	if s.In && (!s.Lender || len(s.Waiting) > 0) {
 		return errors.New("pool state: a private token nobody lent, or beside its own reader")
 	}

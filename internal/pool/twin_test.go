@@ -86,9 +86,6 @@ func (t *twin) wants(c *ClientState) bool { return c.Waits() || c.Retries }
 
 func (t *twin) heldBack(out int) bool {
 	s, l := &t.state, t.state.Limits
-	if s.Now < s.Refused {
-		return true
-	}
 	over := l.LoadAverage > 0 && (!s.Known || s.Load > l.LoadAverage) || l.MinMemory > 0 && (!s.Known || s.Memory < l.MinMemory)
 	return over && out >= min(l.MinJobs, l.Jobs)
 }
@@ -96,7 +93,7 @@ func (t *twin) heldBack(out int) bool {
 func (t *twin) mayTake(c *ClientState) bool {
 	limit := t.state.Limits.PerProcess
 	others := len(t.state.Reservations) - t.reserved(c)
-	return (limit == 0 || len(c.Jobs) < limit) && t.free()-others > 0 && !t.heldBack(t.held()+others)
+	return !c.Refused && (limit == 0 || len(c.Jobs) < limit) && t.free()-others > 0 && !t.heldBack(t.held()+others)
 }
 
 // candidates are those who wait and might have one more, the next to be served first.
@@ -104,7 +101,7 @@ func (t *twin) candidates() []*ClientState {
 	limit := t.state.Limits.PerProcess
 	var all []*ClientState
 	for _, c := range t.universe {
-		if t.wants(c) && (limit == 0 || len(c.Jobs)+t.reserved(c) < limit) {
+		if t.wants(c) && !c.Refused && (limit == 0 || len(c.Jobs)+t.reserved(c) < limit) {
 			all = append(all, c)
 		}
 	}
@@ -153,7 +150,11 @@ func (t *twin) expire() {
 			t.renew(c)
 		}
 	}
+	if t.state.Refused <= t.state.Now {
+		t.state.Refused = 0
+	}
 	for _, c := range t.universe {
+		c.Refused = c.Refused && t.state.Refused > 0
 		if c.Retries && c.Denied+retryWindow < t.state.Now {
 			c.Retries = false
 			if !t.wants(c) {
@@ -178,7 +179,7 @@ func (t *twin) dispatch() {
 		armed := slices.IndexFunc(c.Watches, func(w Watching) bool { return !w.Told })
 		t.reserve(c)
 		if armed >= 0 {
-			t.wake(c.Watches[armed].Handle)
+			t.wake(c.ID, c.Watches[armed].Handle)
 		}
 	}
 }
@@ -190,8 +191,8 @@ func (t *twin) unwait(c *ClientState, ticket Ticket) Ticket {
 	return ticket
 }
 
-func (t *twin) wake(h Handle) {
-	t.emit(Effect{Kind: Wake, Handle: h})
+func (t *twin) wake(forWhom Client, h Handle) {
+	t.emit(Effect{Kind: Wake, Client: forWhom, Handle: h})
 	for _, c := range t.universe {
 		for i := range c.Watches {
 			if c.Watches[i].Handle == h {
@@ -204,7 +205,7 @@ func (t *twin) wake(h Handle) {
 func (t *twin) wakeAll(c *ClientState) {
 	for i := range c.Watches {
 		if !c.Watches[i].Told {
-			t.wake(c.Watches[i].Handle)
+			t.wake(c.ID, c.Watches[i].Handle)
 		}
 	}
 }
@@ -360,7 +361,10 @@ func (t *twin) ungrant(c *ClientState, e Event) {
 		return
 	}
 	c.Taken = len(c.Jobs) > 0
-	t.state.Refused = t.state.Now + refuseWindow
+	c.Refused = true
+	if t.state.Refused == 0 {
+		t.state.Refused = t.state.Now + refuseWindow
+	}
 	if e.Wait {
 		t.during(c, func() { c.Waiting = slices.Insert(c.Waiting, 0, Waiting{e.Ticket, t.state.Now}) })
 	} else {
@@ -405,28 +409,27 @@ func (t *twin) stop() {
 	}
 	slices.Sort(handles)
 	for _, h := range slices.Compact(handles) {
-		t.wake(h)
+		t.wake(0, h)
 	}
 }
 
 // next is when something would change by itself.
 func (t *twin) next() (time.Duration, bool) {
 	s := &t.state
-	if len(t.candidates()) == 0 {
-		return 0, false
-	}
 	var times []time.Duration
-	for _, r := range s.Reservations {
-		times = append(times, r.Deadline)
+	if s.Refused > 0 && slices.ContainsFunc(t.universe, (*ClientState).Waits) {
+		times = append(times, s.Refused)
 	}
-	if t.free() > len(s.Reservations) {
+	if len(t.candidates()) > 0 {
+		for _, r := range s.Reservations {
+			times = append(times, r.Deadline)
+		}
 		switch {
-		case s.Now < s.Refused:
-			times = append(times, s.Refused)
-		case !s.Known:
-			times = append(times, s.Now)
-		default:
+		case t.free() <= len(s.Reservations):
+		case s.Known:
 			times = append(times, s.Sampled+s.Limits.RecheckTimeout)
+		default:
+			times = append(times, s.Now)
 		}
 	}
 	if len(times) == 0 {

@@ -241,9 +241,15 @@ func (t *Table) anyExited() bool {
 	return n != 0 || errno != 0
 }
 
+// An Exit is the end of a watched process.
+type Exit struct {
+	ID  ID
+	PID int
+}
+
 // Exited appends to dst the watched processes that have ended since it was last called, and returns it. Their IDs are
 // unknown to the table from then on. It does not block.
-func (t *Table) Exited(dst []ID) []ID {
+func (t *Table) Exited(dst []Exit) []Exit {
 	for {
 		n, err := unix.EpollWait(t.epoll, t.events[:], 0)
 		if err == unix.EINTR {
@@ -254,7 +260,7 @@ func (t *Table) Exited(dst []ID) []ID {
 		}
 		for _, event := range t.events[:n] {
 			r := t.records[ID(uint32(event.Fd))|ID(uint32(event.Pad))<<32]
-			dst = append(dst, r.id)
+			dst = append(dst, Exit{r.id, r.pid})
 			t.drop(r)
 		}
 		if n < len(t.events) {
@@ -280,6 +286,13 @@ func (t *Table) Watched(pid int) (ID, bool) {
 		return 0, false
 	}
 	return r.id, true
+}
+
+// Gone reports whether a process has ended for sure. Of one that is not watched this is the only sign, as its end is
+// never reported; should its pid be another's by now, it does not count as gone.
+func (t *Table) Gone(id ID) bool {
+	r := t.records[id]
+	return r == nil || r.place == nil && !threadAlive(r.pid, r.pid)
 }
 
 // drop removes a record.

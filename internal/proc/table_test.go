@@ -65,8 +65,17 @@ func exited(t testing.TB, table *Table) []ID {
 		if err != nil || n == 0 {
 			t.Fatalf("no exit is reported, poll says %v", err)
 		}
-		return table.Exited(nil)
+		return reported(table)
 	}
+}
+
+// reported returns the IDs that Exited reports.
+func reported(table *Table) []ID {
+	var ids []ID
+	for _, e := range table.Exited(nil) {
+		ids = append(ids, e.ID)
+	}
+	return ids
 }
 
 // wantNoExit checks that there is nothing to report, in both ways.
@@ -76,7 +85,7 @@ func wantNoExit(t testing.TB, table *Table) {
 	if n, err := unix.Poll(fds, 0); n != 0 || err != nil {
 		t.Errorf("FD polls %d, %v, want nothing", n, err)
 	}
-	if ids := table.Exited(nil); len(ids) != 0 {
+	if ids := reported(table); len(ids) != 0 {
 		t.Errorf("Exited returns %v, want none", ids)
 	}
 }
@@ -192,9 +201,17 @@ func TestManyExitsAtOnce(t *testing.T) {
 		p.kill()
 		p.reap()
 	}
-	got := table.Exited([]ID{1 << 40}) // what is there stays
+	there := Exit{ID: 1 << 40}
+	exits := table.Exited([]Exit{there})
+	if exits[0] != there {
+		t.Errorf("Exited overwrites %v with %v", there, exits[0])
+	}
+	var got []ID
+	for _, e := range exits[1:] {
+		got = append(got, e.ID)
+	}
 	slices.Sort(got)
-	if !slices.Equal(got, append(want, 1<<40)) {
+	if !slices.Equal(got, want) {
 		t.Errorf("Exited returns %v, want %v", got, want)
 	}
 	wantNoExit(t, table)
@@ -484,5 +501,35 @@ func TestDescriptorError(t *testing.T) {
 	}
 	if got := descriptorError("call", unix.EPERM); !errors.Is(got, unix.EPERM) || errors.Is(got, ErrNoDescriptor) {
 		t.Errorf("EPERM becomes %v", got)
+	}
+}
+
+func TestGone(t *testing.T) {
+	table, _ := newTable(t, 0)
+	p := start(t)
+	id := caller(t, table, p.pid)
+	if table.Gone(id) {
+		t.Error("a process that lives is gone")
+	}
+	p.kill()
+	p.reap()
+	if !table.Gone(id) {
+		t.Error("a process that was reaped is not gone")
+	}
+
+	// Of a watched one the end is reported, and is not to be found out twice.
+	p = start(t)
+	id = caller(t, table, p.pid)
+	watch(t, table, id)
+	p.kill()
+	p.reap()
+	if table.Gone(id) {
+		t.Error("a watched process is gone before its exit is reported")
+	}
+	if e := table.Exited(nil); len(e) != 1 || e[0] != (Exit{id, p.pid}) {
+		t.Errorf("Exited returns %v, want %v", e, Exit{id, p.pid})
+	}
+	if !table.Gone(id) {
+		t.Error("a process whose exit was reported is not gone")
 	}
 }
