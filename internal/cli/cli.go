@@ -30,7 +30,8 @@ func NewFlagSet(name string) *FlagSet {
 	return &FlagSet{f}
 }
 
-// Parse parses args, which do not begin with the program's name. Its errors are one line fit for a user.
+// Parse parses args, which do not begin with the program's name. Its errors are one line fit for a user, and an
+// *OptionError where an option that there is was used wrongly.
 func (f *FlagSet) Parse(args []string) error {
 	var names []string
 	f.VisitAll(func(o *pflag.Flag) { names = append(names, o.Name) })
@@ -78,12 +79,25 @@ func (f *FlagSet) explain(err error) error {
 		return fmt.Errorf("unknown option %s, see %s --help",
 			dashed(unknown.GetSpecifiedName(), unknown.GetSpecifiedShortnames()), f.Name())
 	case errors.As(err, &missing):
-		return fmt.Errorf("option %s needs a value", dashed(missing.GetSpecifiedName(), missing.GetSpecifiedShortnames()))
+		return &OptionError{missing.GetFlag().Name,
+			fmt.Errorf("option %s needs a value", dashed(missing.GetSpecifiedName(), missing.GetSpecifiedShortnames()))}
 	case errors.As(err, &invalid):
-		return fmt.Errorf("--%s: %w", invalid.GetFlag().Name, whatIsAllowed(invalid))
+		name := invalid.GetFlag().Name
+		return &OptionError{name, fmt.Errorf("--%s: %w", name, whatIsAllowed(invalid))}
 	}
 	return err
 }
+
+// An OptionError says what is wrong with the value of an option.
+type OptionError struct {
+	// Name is the option's long name, in full and without dashes.
+	Name string
+	Err  error
+}
+
+func (e *OptionError) Error() string { return e.Err.Error() }
+
+func (e *OptionError) Unwrap() error { return e.Err }
 
 func dashed(name, shorthands string) string {
 	if shorthands != "" {
@@ -96,21 +110,33 @@ func dashed(name, shorthands string) string {
 // option with a parser of its own is passed on.
 func whatIsAllowed(e *pflag.InvalidValueError) error {
 	var number *strconv.NumError
-	var kind string
-	switch t := e.GetFlag().Value.Type(); {
-	case t == "bool":
+	switch {
+	case e.GetFlag().Value.Type() == "bool":
 		return errors.New("takes no value")
-	case strings.HasPrefix(t, "int"), strings.HasPrefix(t, "uint"):
-		kind = "a whole number"
-	case strings.HasPrefix(t, "float"):
-		kind = "a number"
 	case errors.As(e, &number):
-		kind = "a number"
-	default:
-		return e.Unwrap()
+		return fmt.Errorf("%q is not a number", e.GetValue())
 	}
-	return fmt.Errorf("%q is not %s", e.GetValue(), kind)
+	return e.Unwrap()
 }
+
+// Decimal returns an option's value that is kept in p. It takes 010 for ten, where pflag's own sees octal eight.
+func Decimal[T int | int64](p *T) pflag.Value { return &decimal[T]{p} }
+
+type decimal[T int | int64] struct{ p *T }
+
+func (d *decimal[T]) Set(v string) error {
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || int64(T(n)) != n {
+		return fmt.Errorf("%q is not a whole number, or too large", v)
+	}
+	*d.p = T(n)
+	return nil
+}
+
+func (d *decimal[T]) String() string { return strconv.FormatInt(int64(*d.p), 10) }
+
+// Type is also what a help text calls the value.
+func (d *decimal[T]) Type() string { return "int" }
 
 // An ExitError is an error that says with which status the program is to exit.
 type ExitError struct {

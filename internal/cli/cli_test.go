@@ -25,6 +25,8 @@ func TestParse(t *testing.T) {
 		{args: []string{"--jobs=6"}, want: values{jobs: 6}},
 		{args: []string{"--jobs", "6"}, want: values{jobs: 6}},
 		{args: []string{"--jo", "6"}, want: values{jobs: 6}},
+		{args: []string{"-j010"}, want: values{jobs: 10}},
+		{args: []string{"-j", "-6"}, want: values{jobs: -6}},
 		{args: []string{"--verb"}, want: values{verbose: true}},
 		{args: []string{"-vj6"}, want: values{jobs: 6, verbose: true}},
 		{args: []string{"--load-average", "-1"}, want: values{load: -1}},
@@ -39,8 +41,11 @@ func TestParse(t *testing.T) {
 		{args: []string{"-vx"}, err: "unknown option -x, see prog --help"},
 		{args: []string{"--jobs"}, err: "option --jobs needs a value"},
 		{args: []string{"-vj"}, err: "option -j needs a value"},
-		{args: []string{"-j", "six"}, err: `--jobs: "six" is not a whole number`},
-		{args: []string{"-j="}, err: `--jobs: "=" is not a whole number`},
+		{args: []string{"-j", "six"}, err: `--jobs: "six" is not a whole number, or too large`},
+		{args: []string{"-j="}, err: `--jobs: "=" is not a whole number, or too large`},
+		{args: []string{"-j0x10"}, err: `--jobs: "0x10" is not a whole number, or too large`},
+		{args: []string{"-j1_0"}, err: `--jobs: "1_0" is not a whole number, or too large`},
+		{args: []string{"-j99999999999999999999"}, err: `--jobs: "99999999999999999999" is not a whole number, or too large`},
 		{args: []string{"--load-average=x"}, err: `--load-average: "x" is not a number`},
 		{args: []string{"--verbose=maybe"}, err: "--verbose: takes no value"},
 		{args: []string{"--name", "a/b"}, err: "--name: no slash, please"},
@@ -49,7 +54,7 @@ func TestParse(t *testing.T) {
 			var got values
 			f := NewFlagSet("prog")
 			f.SetOutput(failWriter{t})
-			f.IntVarP(&got.jobs, "jobs", "j", 0, "")
+			f.VarP(Decimal(&got.jobs), "jobs", "j", "")
 			f.Float64Var(&got.load, "load-average", 0, "")
 			f.Bool("load", false, "")
 			f.BoolVarP(&got.verbose, "verbose", "v", false, "")
@@ -71,6 +76,18 @@ func TestParse(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// An option that is used wrongly is named in full, whatever the user wrote.
+func TestOptionError(t *testing.T) {
+	for _, arg := range []string{"--jo", "-j", "--jo=x", "-jx"} {
+		f := NewFlagSet("prog")
+		f.VarP(Decimal(new(int)), "jobs", "j", "")
+		var option *OptionError
+		if err := f.Parse([]string{arg}); !errors.As(err, &option) || option.Name != "jobs" {
+			t.Errorf("%s: error %#v, want one of --jobs", arg, err)
+		}
 	}
 }
 
