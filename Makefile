@@ -10,6 +10,9 @@ GO       ?= go
 ARGS     ?=
 FUZZTIME ?=
 
+# A checkout may be another user's, in which git refuses to say what is built.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
 # Static programs, the same from any directory.
 build_flags = -trimpath -ldflags="-s -w"
 

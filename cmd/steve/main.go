@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"steve/internal/cli"
@@ -19,7 +20,7 @@ import (
 func main() {
 	signals := daemon.Signals()
 	if err := run(os.Args[1:], signals, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintf(os.Stderr, "steve: %v\n", err)
+		fmt.Fprintf(os.Stderr, "steve: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 		os.Exit(cli.Status(err, 1))
 	}
 }
@@ -75,19 +76,19 @@ type options struct {
 func (o *options) flags() *cli.FlagSet {
 	f := cli.NewFlagSet("steve")
 	l := &o.config.Limits
-	f.IntVarP(&l.Jobs, "jobs", "j", l.Jobs, "number of job tokens, at least 1; default: the processors usable")
-	f.IntVarP(&l.MinJobs, "min-jobs", "m", l.MinJobs, "tokens that load and memory limits never hold back")
+	f.VarP(cli.Decimal(&l.Jobs), "jobs", "j", "number of job tokens, at least 1; default: the processors usable")
+	f.VarP(cli.Decimal(&l.MinJobs), "min-jobs", "m", "tokens that load and memory limits never hold back")
 	f.Float64VarP(&l.LoadAverage, "load-average", "l", 0, "give no new tokens while the one-minute load average is above this; 0 is off")
 	f.Float64VarP(&o.recheck, "load-recheck-timeout", "r", l.RecheckTimeout.Seconds(), "seconds between looks at a limit that holds something back")
-	f.Int64VarP(&l.MinMemory, "min-memory-avail", "a", 0, "give no new tokens while less memory than this is available, in MiB; 0 is off")
-	f.IntVarP(&l.PerProcess, "per-process-limit", "p", 0, "most tokens one process may hold; 0 is off")
+	f.VarP(cli.Decimal(&l.MinMemory), "min-memory-avail", "a", "give no new tokens while less memory than this is available, in MiB; 0 is off")
+	f.VarP(cli.Decimal(&l.PerProcess), "per-process-limit", "p", "most tokens one process may hold; 0 is off")
 	f.StringVar(&o.config.DevName, "dev-name", "steve", "name of the token file")
 	f.StringVarP(&o.config.User, "user", "u", "", "user to become once the token file is there")
 	f.StringVar(&o.config.Perm, "mode", "", "mode of the token file, octal; default: 0660 for root's, 0600 for a user's")
 	f.StringVar(&o.config.Group, "group", "", "group of the token file; default: jobserver, if there is one, for root's")
 	f.StringVar(&o.transport, "transport", string(daemon.Auto), "auto, cuse (character device) or fuse (regular file)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log what an operator may want to know")
-	f.BoolVarP(&o.debug, "debug", "d", false, "log every request")
+	f.BoolVarP(&o.debug, "debug", "d", false, "log every event and what came of it")
 	f.BoolVarP(&o.help, "help", "h", false, "print this and exit")
 	f.BoolVarP(&o.version, "version", "V", false, "print the version and exit")
 	return f

@@ -91,7 +91,7 @@ func TestHelpAndVersion(t *testing.T) {
 func TestOptions(t *testing.T) {
 	var o options
 	o.config.Limits = pool.DefaultLimits(8)
-	args := "-j6 --min-jobs 2 -l 13.5 --load-recheck-timeout=0.25 --min-mem 512 -p 3 --dev-name st --mode 0666 --transport fuse -v"
+	args := "-j010 --min-jobs 2 -l 13.5 --load-recheck-timeout=0.25 --min-mem 512 -p 3 --dev-name st --mode 0666 --transport fuse -v"
 	if err := o.flags().Parse(strings.Fields(args)); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := pool.Limits{Jobs: 6, MinJobs: 2, LoadAverage: 13.5, RecheckTimeout: 250 * time.Millisecond, MinMemory: 512, PerProcess: 3}
+	want := pool.Limits{Jobs: 10, MinJobs: 2, LoadAverage: 13.5, RecheckTimeout: 250 * time.Millisecond, MinMemory: 512, PerProcess: 3}
 	if c.Limits != want {
 		t.Errorf("limits %+v, want %+v", c.Limits, want)
 	}

@@ -1,5 +1,5 @@
-// Package ctl is what a program can ask of a running steve, and set: ioctls on the token file.
-// Both programs use it, so that numbers, sizes and ranges stand in one place. docs/PROTOCOL.md is its prose.
+// Package ctl is where a steve is found, and what a program can ask of a running one, and set: ioctls on the token file.
+// Both programs use it, so that paths, numbers, sizes and ranges stand in one place. docs/PROTOCOL.md is its prose.
 //
 // It holds records and calls; what a setting means belongs to pool, which answers them.
 package ctl

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 
+	"steve/internal/ctl"
 	"steve/internal/pool"
 )
 
@@ -121,14 +121,11 @@ func (c Config) place() (path, runDir string, err error) {
 	return filepath.Join(dir, c.DevName), dir, err
 }
 
-// userDir is a directory that only its user can write.
+// userDir is the directory of the user's token file, made where it may have to be.
 func userDir() (string, error) {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) && !strings.ContainsAny(dir, " ,\\$#") {
-		return dir, private(dir)
-	}
-	dir := fmt.Sprintf("/tmp/steve-%d", os.Geteuid())
+	dir := ctl.UserDir()
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
-	return dir, private(dir)
+	return dir, ctl.Private(dir)
 }

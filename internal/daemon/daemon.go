@@ -26,7 +26,11 @@ import (
 // send to all processes called steve, ends the program.
 func Signals() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGUSR1, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	for _, s := range []os.Signal{unix.SIGUSR1, unix.SIGTERM, unix.SIGINT, unix.SIGHUP} {
+		if s == unix.SIGUSR1 || !signal.Ignored(s) { // nohup, or "&" in a shell without job control
+			signal.Notify(signals, s)
+		}
+	}
 	// Caught and dropped: whoever reads the log may go away, and the builds are to go on.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	return signals

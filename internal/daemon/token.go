@@ -40,6 +40,9 @@ func openToken(c Config, stderr io.Writer) (*token, error) {
 	control, err := cuse.OpenControl()
 	switch {
 	case err == nil:
+		if os.Geteuid() != 0 && (c.Perm != "" || c.Group != "") {
+			fmt.Fprintln(stderr, "steve: --mode and --group have no effect, the device is root's; use a udev rule (see 60-steve.rules)")
+		}
 		return openCUSE(c, control)
 	case c.Transport == CUSE:
 		return nil, fmt.Errorf("%w; %s", err, cuseHint(err))

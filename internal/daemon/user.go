@@ -8,20 +8,6 @@ import (
 	"syscall"
 )
 
-// private returns an error unless dir is a directory of this user's that nobody else can write: in a shared one another
-// user could put a file in the place of ours.
-func private(dir string) error {
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.IsDir() || int(stat.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s is not a directory of this user's alone; remove it, or set XDG_RUNTIME_DIR to one that is", dir)
-	}
-	return nil
-}
-
 // credentials are what a process is to become.
 type credentials struct {
 	uid, gid int

@@ -51,15 +51,10 @@ func free(name, path string) error {
 	if _, err := os.Stat("/sys/class/cuse/" + name); err == nil {
 		return fmt.Errorf("%s is served by another process; stop it or use another --dev-name", path)
 	}
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
-	case err != nil:
+	} else if err != nil {
 		return err
-	case info.Mode().Type() == os.ModeSocket:
-		// What a killed server left that served a FUSE file here. The kernel would not replace it.
-		return os.Remove(path)
 	}
 	return fmt.Errorf("%s exists and is not a token file; remove it or use another --dev-name", path)
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnmounterVerb is the first argument by which the program runs as the unmounter, with the mount's path and its lock's
-// after it. It is no command for users.
+// UnmounterVerb is the first argument by which the program runs as the unmounter, with the path of the mount and that of
+// its lock after it. It is no command for users.
 const UnmounterVerb = "unmount-at-end"
 
 // Delegate leaves the unmounting to a child process that keeps today's privileges. It unmounts when Unmount tells it to,
@@ -25,6 +25,8 @@ func (m *Mount) Delegate() error {
 	cmd := exec.Command(program, UnmounterVerb, m.Path, m.lock.file.Name())
 	cmd.Args[0] = os.Args[0]
 	cmd.Stderr = os.Stderr
+	// With the lock, which belongs to the open file: no server is to come before the mount of this one is gone.
+	cmd.ExtraFiles = []*os.File{m.lock.file}
 	// A session of its own: what a terminal sends to the server's process group is not for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	alive, err := cmd.StdinPipe()

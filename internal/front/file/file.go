@@ -83,12 +83,16 @@ func (m *Mount) open(c Config) error {
 	return m.Conn.HandshakeFile(func() error { return fuseconn.FD(m.FD).WaitUntil(deadline) })
 }
 
-// Clear removes the mounts that killed servers left at path. One that is served, or is none of ours, is an error.
+// Clear removes what killed servers left at path: mounts, and the node below them. A mount that is served, or is none of
+// ours, is an error.
 func Clear(path string) error {
 	for {
 		mounted, err := mountedAt(path)
-		if err != nil || mounted == "" {
+		if err != nil {
 			return err
+		}
+		if mounted == "" {
+			return removeLeftover(path)
 		}
 		if mounted != fsType {
 			return fmt.Errorf("%s is a mount point of type %s; unmount it or use another --dev-name", path, mounted)

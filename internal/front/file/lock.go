@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,19 +16,31 @@ type lock struct {
 	file *os.File
 }
 
+// How long takeLock waits for the lock of a server that is no more, whose unmounter still has it, and between two tries.
+const (
+	lockPatience = 2 * time.Second
+	lockRetry    = 10 * time.Millisecond
+)
+
 // takeLock takes the lock for serving path, or says who has it.
 func takeLock(name, path string) (*lock, error) {
-	for {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	for giveUp := time.Now().Add(lockPatience); ; {
+		// For its owner alone: to be able to open a file is to be able to lock it.
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("lock for %s: %w", path, err)
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			defer f.Close()
-			if !errors.Is(err, unix.EWOULDBLOCK) {
+			pid := owner(f)
+			f.Close()
+			switch {
+			case !errors.Is(err, unix.EWOULDBLOCK):
 				return nil, fmt.Errorf("lock for %s: %w", path, err)
+			case pid != 0 && unix.Kill(pid, 0) == unix.ESRCH && time.Now().Before(giveUp):
+				time.Sleep(lockRetry)
+				continue
 			}
-			return nil, fmt.Errorf("%s is served by another steve%s; stop it or use another --dev-name", path, owner(f))
+			return nil, fmt.Errorf("%s is served by another steve (PID %d); stop it or use another --dev-name", path, pid)
 		}
 		// Its last owner removes the file: this may be one that has no name any more.
 		ours, err1 := f.Stat()
@@ -40,14 +54,12 @@ func takeLock(name, path string) (*lock, error) {
 	}
 }
 
-// owner is who wrote itself into a lock.
-func owner(f *os.File) string {
+// owner is the process that wrote itself into a lock, or 0.
+func owner(f *os.File) int {
 	var b [20]byte
 	n, _ := f.Read(b[:])
-	if pid := strings.TrimSpace(string(b[:n])); pid != "" {
-		return " (PID " + pid + ")"
-	}
-	return ""
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	return pid
 }
 
 func (l *lock) release() {

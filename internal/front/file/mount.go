@@ -50,7 +50,8 @@ func (kernel) mount(c Config) (int, error) {
 }
 
 func (kernel) unmount(path string) error {
-	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && err != unix.EINVAL { // EINVAL: somebody else has unmounted it
 		return fmt.Errorf("unmount %s: %w", path, err)
 	}
 	return nil

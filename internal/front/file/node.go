@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,43 +23,68 @@ type node struct {
 
 // makeSocketNode makes a node that open(2) refuses with ENXIO. fusermount3 would not mount on it.
 func makeSocketNode(path string) (node, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		if err := unix.Mknod(path, unix.S_IFSOCK|0o600, 0); err != nil {
-			return node{}, &os.PathError{Op: "mknod", Path: path, Err: err}
-		}
+	switch err := unix.Mknod(path, unix.S_IFSOCK|0o600, 0); err {
+	case nil:
 		return node{path: path}, nil
-	case err != nil:
-		return node{}, err
-	case info.Mode().Type() == os.ModeSocket:
-		return node{path: path}, nil
-	}
-	return node{}, occupied(path)
-}
-
-// makePlainNode makes a node that fusermount3 takes. It stays unreadable but while it is mounted on.
-func makePlainNode(path string) (node, error) {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		return node{}, err
-	case !info.Mode().IsRegular() || info.Size() != 0 || info.Mode().Perm() != 0:
+	case unix.EEXIST:
 		return node{}, occupied(path)
 	default:
-		if err := os.Remove(path); err != nil {
-			return node{}, err
-		}
+		return node{}, &os.PathError{Op: "mknod", Path: path, Err: err}
 	}
+}
+
+// makePlainNode makes a node that fusermount3 takes. Once disguised it opens for nobody.
+func makePlainNode(path string) (node, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return node{}, occupied(path)
+	}
 	if err != nil {
 		return node{}, err
 	}
 	return node{path: path, file: f}, nil
 }
 
+// removeLeftover removes the node that a killed server left at path, if that is what is there.
+func removeLeftover(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !isLeftover(path, info) {
+		return nil
+	}
+	return os.Remove(path)
+}
+
+// isLeftover says whether what is at path can only be a node: empty, this user's, and for nobody else.
+func isLeftover(path string, info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(stat.Uid) != os.Geteuid() {
+		return false
+	}
+	switch info.Mode() {
+	case 0:
+		return info.Size() == 0
+	case os.ModeSocket | 0o600:
+		// A socket that somebody listens on, or of another kind, is none of ours.
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return false
+		}
+		defer unix.Close(fd)
+		return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
+	}
+	return false
+}
+
 func occupied(path string) error {
+	if _, err := os.Stat("/sys/class/cuse/" + filepath.Base(path)); err == nil {
+		return fmt.Errorf("%s is served by another process; stop it or use another --dev-name", path)
+	}
 	return fmt.Errorf("%s exists and is not a token file; remove it or use another --dev-name", path)
 }
 

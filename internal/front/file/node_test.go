@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,59 +33,76 @@ short line
 	}
 }
 
-// What is left at the path of a token file must not pass for one.
-func TestSocketNode(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "steve")
-	for range 2 { // the second time over what a killed server left
-		n, err := makeSocketNode(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.OpenFile(path, os.O_RDWR, 0); !errors.Is(err, unix.ENXIO) {
-			t.Errorf("open of the node: %v, want ENXIO", err)
-		}
-		if n.path != path {
-			t.Errorf("the node is %q, want %q", n.path, path)
-		}
-	}
-	n, _ := makeSocketNode(path)
-	if err := n.remove(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the node is still there: %v", err)
-	}
-}
-
-func TestPlainNode(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "steve")
-	for range 2 {
-		n, err := makePlainNode(path)
+// What is left at the path of a token file must not pass for one, and must not be in the way of the next server.
+func TestNodes(t *testing.T) {
+	for name, makeNode := range map[string]func(string) (node, error){"socket": makeSocketNode, "plain": makePlainNode} {
+		path := filepath.Join(t.TempDir(), "steve")
+		n, err := makeNode(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := n.disguise(); err != nil {
 			t.Fatal(err)
 		}
-		if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != 0 {
-			t.Errorf("the node is %v, %v, want mode 0", info.Mode(), err)
+		if _, err := makeNode(path); err == nil || !strings.Contains(err.Error(), "is not a token file") {
+			t.Errorf("a second %s node: %v", name, err)
 		}
-		n.file.Close() // as by a kill: the node stays
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case name == "plain" && info.Mode() != 0:
+			t.Errorf("the mode of a plain node is %v, want 0", info.Mode())
+		case name == "socket":
+			if _, err := os.OpenFile(path, os.O_RDWR, 0); !errors.Is(err, unix.ENXIO) {
+				t.Errorf("open of a socket node: %v, want ENXIO", err)
+			}
+		}
+		if err := removeLeftover(path); err != nil {
+			t.Fatal(err)
+		}
+		if n, err = makeNode(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.remove(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the %s node is still there: %v", name, err)
+		}
 	}
 }
 
-// A file of somebody else's is never taken.
-func TestNodeOccupied(t *testing.T) {
+// What is somebody else's is never taken.
+func TestOccupied(t *testing.T) {
 	dir := t.TempDir()
-	full := filepath.Join(dir, "full")
-	if err := os.WriteFile(full, []byte("data"), 0o600); err != nil {
+	full, link, listening, datagrams := filepath.Join(dir, "full"), filepath.Join(dir, "link"), filepath.Join(dir, "l"), filepath.Join(dir, "d")
+	if err := os.WriteFile(full, []byte("data"), 0); err != nil {
 		t.Fatal(err)
 	}
-	link := filepath.Join(dir, "link")
 	if err := os.Symlink(full, link); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{full, link, dir} {
+	stream, err := net.Listen("unix", listening)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	packets, err := net.ListenPacket("unixgram", datagrams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	for _, path := range []string{listening, datagrams} {
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{full, link, listening, datagrams, dir} {
+		if err := removeLeftover(path); err != nil {
+			t.Errorf("removeLeftover(%s): %v", path, err)
+		}
 		if _, err := makeSocketNode(path); err == nil || !strings.Contains(err.Error(), "is not a token file") {
 			t.Errorf("makeSocketNode(%s): %v", path, err)
 		}
@@ -92,8 +110,8 @@ func TestNodeOccupied(t *testing.T) {
 			t.Errorf("makePlainNode(%s): %v", path, err)
 		}
 	}
-	if b, err := os.ReadFile(full); string(b) != "data" || err != nil {
-		t.Errorf("the file now has %q, %v", b, err)
+	if info, err := os.Lstat(full); err != nil || info.Size() != 4 {
+		t.Errorf("the file is now %v, %v", info, err)
 	}
 }
 
