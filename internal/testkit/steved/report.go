@@ -2,6 +2,7 @@ package steved
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strconv"
 	"time"
@@ -24,7 +25,7 @@ func (s *Steve) Holders(ctx context.Context) (map[int]int, error) {
 		case held := <-s.reports:
 			return held, nil
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("no report that names the holders of all tokens held: %w", ctx.Err())
 		case <-time.After(10 * time.Millisecond):
 			// A report leaves out a holder that has ended and was waited for before its command line was read. It is then
 			// never complete, the next one may be.

@@ -31,7 +31,7 @@ func Build(dir string) (string, error) {
 
 // lifetime is how long a steve may run. Then its connection is aborted, which ends the wait of every client in it: without
 // that, a steve gone wrong would leave processes behind that not even SIGKILL ends.
-const lifetime = 2 * time.Minute
+const lifetime = 4 * time.Minute
 
 // A Steve is a running steve.
 type Steve struct {
