@@ -27,13 +27,13 @@ const (
 // allowed is the rule, for all packages that the programs consist of. Those not
 // in it are forbidden, the test kit among them.
 var allowed = imports{
-	"cmd/steve":          {"internal/cli", "internal/daemon", "internal/front/file", "internal/load", "internal/pool", "internal/version"},
+	"cmd/steve":          {"internal/cli", "internal/daemon", "internal/load", "internal/pool", "internal/version"},
 	"cmd/stevie":         {"internal/cli", "internal/client", "internal/version", pflag},
 	"internal/broker":    {"internal/pool", unix},
 	"internal/cli":       {pflag},
 	"internal/client":    {"internal/cli", "internal/ctl", "internal/makeflags", "internal/pool", unix},
 	"internal/ctl":       {"internal/pool", unix},
-	"internal/daemon":    {"internal/broker", "internal/front", "internal/front/*", "internal/fuseconn", "internal/fusewire", "internal/load", "internal/pool", "internal/proc", "internal/report", unix},
+	"internal/daemon":    {"internal/broker", "internal/ctl", "internal/front", "internal/front/*", "internal/fuseconn", "internal/fusewire", "internal/load", "internal/pool", "internal/proc", "internal/report", unix},
 	"internal/front":     {"internal/ctl", "internal/fuseconn", "internal/fusewire", "internal/pool", "internal/proc"},
 	"internal/front/*":   {"internal/front", "internal/fuseconn", "internal/fusewire", unix},
 	"internal/fuseconn":  {"internal/fusewire", unix},

@@ -11,7 +11,6 @@ import (
 
 	"steve/internal/cli"
 	"steve/internal/daemon"
-	"steve/internal/front/file"
 	"steve/internal/load"
 	"steve/internal/pool"
 	"steve/internal/version"
@@ -35,8 +34,8 @@ Serves the job tokens of this machine as /dev/steve, to GNU make and every other
 `
 
 func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer) error {
-	if len(args) == 3 && args[0] == file.UnmounterVerb {
-		return file.UnmountAtEnd(args[1], args[2], os.Stdin)
+	if helper := daemon.Helper(args); helper != nil {
+		return helper()
 	}
 	usable, machine := load.CPUs()
 	o := options{config: daemon.Config{Limits: pool.DefaultLimits(usable), Transport: daemon.Auto, LogLevel: slog.LevelWarn}}

@@ -15,6 +15,7 @@ import (
 
 	"steve/internal/broker"
 	"steve/internal/front"
+	"steve/internal/front/file"
 	"steve/internal/fuseconn"
 	"steve/internal/load"
 	"steve/internal/pool"
@@ -34,6 +35,14 @@ func Signals() <-chan os.Signal {
 	// Caught and dropped: whoever reads the log may go away, and the builds are to go on.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	return signals
+}
+
+// Helper returns what this process is to do instead of serving, if args say that a steve started it to help.
+func Helper(args []string) func() error {
+	if len(args) == 3 && args[0] == file.UnmounterVerb {
+		return func() error { return file.UnmountAtEnd(args[1], args[2], os.Stdin) }
+	}
+	return nil
 }
 
 // Run serves until a signal ends it, or an error. It prints the start message and reports on stdout, the log on stderr.
