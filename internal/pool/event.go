@@ -71,7 +71,7 @@ type EffectKind uint8
 // The effects.
 const (
 	// Grant: Ticket gets a token, and Client's end must be observed from before it is told.
-	// Wait: the request had been waiting. Private: it is the token Client lent itself, none of the pool's.
+	// Wait: the request waits rather than be denied. Private: it is the token Client lent itself, none of the pool's.
 	Grant EffectKind = iota + 1
 	// Deny: Ticket gets no token now.
 	Deny

@@ -141,9 +141,9 @@ func (p *Pool) acquire(e Event) {
 	switch {
 	case c.in:
 		c.in = false
-		p.emit(Effect{Kind: Grant, Client: c.id, Ticket: e.Ticket, Private: true})
+		p.emit(Effect{Kind: Grant, Client: c.id, Ticket: e.Ticket, Wait: e.Wait, Private: true})
 	case p.mayTake(c):
-		p.grant(c, e.Ticket, false)
+		p.grant(c, e.Ticket, e.Wait)
 	case e.Wait:
 		p.enqueue(c, e.Ticket, false)
 	default:
@@ -174,7 +174,7 @@ func (p *Pool) over() bool {
 func (p *Pool) limited() bool { return p.limits.LoadAverage > 0 || p.limits.MinMemory > 0 }
 
 // grant gives c a token for t, the one reserved for it if there is one. The caller updates c.
-func (p *Pool) grant(c *client, t Ticket, waited bool) {
+func (p *Pool) grant(c *client, t Ticket, wait bool) {
 	p.unreserve(c)
 	c.take(p.now)
 	p.held++
@@ -182,7 +182,7 @@ func (p *Pool) grant(c *client, t Ticket, waited bool) {
 	if c.waiting.first != nil {
 		c.since = c.waiting.first.since
 	}
-	p.emit(Effect{Kind: Grant, Client: c.id, Ticket: t, Wait: waited})
+	p.emit(Effect{Kind: Grant, Client: c.id, Ticket: t, Wait: wait})
 }
 
 func (p *Pool) giveBack(e Event) {

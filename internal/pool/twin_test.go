@@ -256,9 +256,9 @@ func (t *twin) handle(e Event) {
 		switch {
 		case c.In:
 			c.In = false
-			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: e.Ticket, Private: true})
+			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: e.Ticket, Wait: e.Wait, Private: true})
 		case t.mayTake(c):
-			t.grant(c, e.Ticket, false)
+			t.grant(c, e.Ticket, e.Wait)
 		case e.Wait:
 			t.during(c, func() { c.Waiting = append(c.Waiting, Waiting{e.Ticket, s.Now}) })
 		default:
