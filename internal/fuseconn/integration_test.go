@@ -16,6 +16,8 @@ import (
 
 	"steve/internal/fuseconn"
 	"steve/internal/fusewire"
+	"steve/internal/testkit/guest"
+	"steve/internal/testkit/need"
 )
 
 // clientEnv makes the test's program a client of the mounted file: what it does is the value, the file the argument.
@@ -316,12 +318,11 @@ func (c clients) exercise(s *server) {
 // open opens a device for serving, or skips the test.
 func open(t *testing.T, path string) int {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	need.Root(t)
 	raw, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("needs %s: %v", path, err)
+		err = &os.PathError{Op: "open", Path: path, Err: err}
+		need.Missing(t, err.Error())
 	}
 	return raw
 }
@@ -363,6 +364,9 @@ func TestIntegrationMount(t *testing.T) {
 
 // TestIntegrationCUSE does the same with a character device.
 func TestIntegrationCUSE(t *testing.T) {
+	if !guest.Enter(t) {
+		return
+	}
 	raw := open(t, "/dev/cuse")
 	name := fmt.Sprintf("fuseconn-test-%d", os.Getpid())
 	s, ended := start(t, raw, func(c *fuseconn.Conn, wait func() error) error { return c.HandshakeCUSE(name, wait) })

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"steve/internal/fusewire"
+	"steve/internal/testkit/need"
 )
 
 // A field of a struct of <linux/fuse.h>, offset and size in bytes.
@@ -161,10 +162,10 @@ func TestNumbers(t *testing.T) {
 func TestKernelHeader(t *testing.T) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		t.Skip("needs a C compiler")
+		need.Missing(t, "C compiler")
 	}
 	if err := exec.Command(cc, "-E", "-include", "linux/fuse.h", "-x", "c", os.DevNull).Run(); err != nil {
-		t.Skip("needs <linux/fuse.h> (Debian: linux-libc-dev)")
+		need.Missing(t, "<linux/fuse.h> (Debian: linux-libc-dev)")
 	}
 
 	type line struct {
@@ -212,7 +213,7 @@ func TestKernelHeader(t *testing.T) {
 	got := strings.Split(strings.TrimSpace(string(out)), "\n")
 	minor, err := strconv.Atoi(got[0])
 	if err != nil || minor < fusewire.MinMinor {
-		t.Skipf("needs <linux/fuse.h> of 7.%d or newer, this is 7.%s", fusewire.MinMinor, got[0])
+		need.Missing(t, fmt.Sprintf("<linux/fuse.h> of 7.%d or newer, this is 7.%s", fusewire.MinMinor, got[0]))
 	}
 	var want []string
 	for _, l := range lines {

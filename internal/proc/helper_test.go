@@ -216,14 +216,6 @@ func rerun(t *testing.T, cloneflags uintptr) (parent bool) {
 	return true
 }
 
-// needRoot skips a test that makes namespaces and mounts.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skipf("needs root, for mount and pid namespaces; runs as user %d", os.Getuid())
-	}
-}
-
 // ownProc mounts, in the namespaces of rerun, a proc file system with options.
 func ownProc(t *testing.T, options string) {
 	t.Helper()

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"steve/internal/testkit/need"
 )
 
 const newPIDs = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
 
 // An id is given again before the exit of its former process was collected.
 func TestIntegrationRecycledPID(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	if rerun(t, newPIDs) {
 		return
 	}
@@ -59,7 +61,7 @@ func TestIntegrationRecycledPID(t *testing.T) {
 
 // The same, where the new process is first seen by a thread of its own that was never seen before.
 func TestIntegrationRecycledPIDSeenByThread(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	if rerun(t, newPIDs) {
 		return
 	}
@@ -82,7 +84,7 @@ func TestIntegrationRecycledPIDSeenByThread(t *testing.T) {
 
 // A thread ends and its id becomes another process's.
 func TestIntegrationRecycledThread(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	if rerun(t, newPIDs) {
 		return
 	}
@@ -119,7 +121,7 @@ func TestIntegrationRecycledThread(t *testing.T) {
 
 // A process that was not watched ends, and its pid becomes the id of a mere thread.
 func TestIntegrationWatchRecycledAsThread(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	if rerun(t, newPIDs) {
 		return
 	}
@@ -143,7 +145,7 @@ func TestIntegrationWatchRecycledAsThread(t *testing.T) {
 }
 
 func TestIntegrationVisible(t *testing.T) {
-	needRoot(t)
+	need.Root(t)
 	if rerun(t, newPIDs) {
 		return
 	}
