@@ -63,7 +63,7 @@ func reserved(name string) verb {
 func stevie(args []string) (int, error) {
 	o := newOptions()
 	if err := o.flags.Parse(args); err != nil {
-		return 0, &cli.ExitError{Status: o.failure(), Err: err}
+		return 0, &cli.ExitError{Status: o.failure(err), Err: err}
 	}
 	rest := o.flags.Args()
 	switch {
@@ -88,18 +88,21 @@ func printVersion() (int, error) {
 	return 0, err
 }
 
+// settingFailed is the exit status of getters and setters.
+const settingFailed = 1
+
 // settings answers the getters and setters of the command line.
 func settings(o *options, rest []string) (int, error) {
 	if len(rest) > 0 {
-		return 0, cli.Errorf(o.failure(), "%s: getters and setters go without a command", rest[0])
+		return 0, cli.Errorf(settingFailed, "%s: getters and setters go without a command", rest[0])
 	}
 	c, err := client.Find(o.device)
 	if err != nil {
-		return 0, &cli.ExitError{Status: o.failure(), Err: err}
+		return 0, &cli.ExitError{Status: settingFailed, Err: err}
 	}
 	defer c.Close()
 	if err := client.Do(c, o.requests, os.Stdout); err != nil {
-		return 0, &cli.ExitError{Status: o.failure(), Err: err}
+		return 0, &cli.ExitError{Status: settingFailed, Err: err}
 	}
 	return 0, nil
 }

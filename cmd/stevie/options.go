@@ -22,8 +22,6 @@ type options struct {
 	wantVersion bool
 	// requests are the getters and setters, in the order in which they were given.
 	requests []client.Request
-	// setterFailed says that a setter was given a bad value.
-	setterFailed bool
 
 	run, server *pflag.FlagSet // parts of flags, for the help text
 }
@@ -85,7 +83,6 @@ func (o *options) defineSetting(f *cli.FlagSet, s *client.Setting) {
 	f.Func("set-"+s.Name, usage, func(v string) error {
 		r, err := s.Set(v)
 		if err != nil {
-			o.setterFailed = true
 			return err
 		}
 		o.requests = append(o.requests, r)
@@ -93,10 +90,11 @@ func (o *options) defineSetting(f *cli.FlagSet, s *client.Setting) {
 	})
 }
 
-// failure is the exit status of a failure: getters and setters have one of their own.
-func (o *options) failure() int {
-	if o.setterFailed || len(o.requests) > 0 {
-		return 1
+// failure is the exit status of err: getters and setters have one of their own.
+func (o *options) failure(err error) int {
+	var option *cli.OptionError
+	if len(o.requests) > 0 || errors.As(err, &option) && o.server.Lookup(option.Name) != nil {
+		return settingFailed
 	}
 	return client.StatusFailed
 }

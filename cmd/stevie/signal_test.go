@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -181,6 +182,52 @@ func TestIntegrationSignalsWhileWaiting(t *testing.T) {
 	}
 	if s := status(t, c); s.Free != 1 {
 		t.Errorf("%d tokens free, want 1", s.Free)
+	}
+}
+
+// TestIntegrationInterruptAtAnyTime types ^C, so to speak, in all phases of a stevie up to and beyond the fork.
+func TestIntegrationInterruptAtAnyTime(t *testing.T) {
+	c := startSteve(t, "-j1")
+	start := time.Now()
+	l := startListener(t, c)
+	untilCommand := time.Since(start)
+	syscall.Kill(l.child, syscall.SIGUSR1)
+	if got := exitStatus(t, l.Wait()); got != 3 {
+		t.Fatalf("exit status %d, want 3", got)
+	}
+
+	const rounds = 200
+	for i := range rounds {
+		cmd := stevieCommand(c, "sleep", "20")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		after := untilCommand * time.Duration(i) / rounds
+		time.Sleep(after)
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+		cmd.Wait()
+		// Killed by it, before all else, or with the status of a command that was.
+		if s := cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() && s.ExitStatus() != 128+int(syscall.SIGINT) {
+			t.Fatalf("exit status %d after an interrupt at %v", s.ExitStatus(), after)
+		}
+		eventually(t, "the token is back", func() bool { return status(t, c).Free == 1 })
+	}
+}
+
+// TestIntegrationBrokenStderr is about messages that nobody reads.
+func TestIntegrationBrokenStderr(t *testing.T) {
+	c := startSteve(t, "-j1")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	cmd := stevieCommand(c, "gmake", "-j8", "all") // it says that it drops the -j8
+	cmd.Stderr = w
+	if out, err := cmd.Output(); !strings.Contains(string(out), `["all"]`) || err != nil {
+		t.Errorf("%q, %v", out, err)
 	}
 }
 

@@ -134,7 +134,7 @@ func setup(e *testscript.Env) error {
 	}
 	e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
 	e.Setenv("GORACE", goRace)
-	return nil
+	return os.Chmod(e.WorkDir, 0o700) // as a runtime directory is
 }
 
 // conditions has one more than the standard ones: whether this machine has a steve of root's.

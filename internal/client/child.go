@@ -2,9 +2,11 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -12,35 +14,57 @@ import (
 	"steve/internal/cli"
 )
 
-// divertSignals sends the signals that concern a running command to a channel, save those this process was started to
-// ignore (nohup, "&" in a shell without job control): the command is to inherit that.
-//
-// They are caught, not ignored: exec resets what is caught, and passes on what is ignored.
+// divertSignals sends the signals that concern a running command to a channel.
 func divertSignals() <-chan os.Signal {
 	// Room for one of each kind: a signal that finds the channel full is lost.
 	signals := make(chan os.Signal, 8)
-	for _, s := range []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM} {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
+	catch(signals, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM)
+	return signals
+}
+
+// catch sends signals to a channel, save those this process was started to ignore (nohup, "&" in a shell without job
+// control): the command is to inherit that.
+//
+// They are caught, not ignored: exec resets what is caught, and passes on what is ignored.
+func catch(to chan<- os.Signal, signals ...syscall.Signal) {
+	mask := ignored()
+	for _, s := range signals {
+		if mask>>(s-1)&1 == 0 {
+			signal.Notify(to, s)
 		}
 	}
-	return signals
+}
+
+// ignored is the set of signals that are ignored, signal n in bit n-1, as far as the Go runtime has left that alone: that
+// of HUP, INT and job control. signal.Ignored does not know of the last. Without a /proc it is empty.
+func ignored() uint64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, field, _ := strings.Cut(string(status), "\nSigIgn:")
+	var mask uint64
+	fmt.Sscanf(field, "%x", &mask)
+	return mask
 }
 
 // run starts the command and waits for its end, then returns its exit status.
 //
 // The command is in this process's group and so in the foreground of the same terminal. What the terminal sends, ^C, ^\
-// and ^Z, reaches both. So an INT is not passed on, or the command would have it twice. QUIT and HUP are passed on, like
-// TERM: they may come from elsewhere, there is no telling, and twice is better than not at all.
+// and ^Z, reaches both. So an INT is not passed on, or the command would have it twice, unless it came before the command
+// did. QUIT and HUP are passed on, like TERM: they may come from elsewhere, there is no telling, and twice is better than
+// not at all.
 func (c *command) run(device string, signals <-chan os.Signal) (int, error) {
 	// From here on job control must not stop this process by itself, see stopped.
-	signal.Notify(make(chan os.Signal, 1), unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
+	catch(make(chan os.Signal, 1), unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 
 	p, err := c.start(device)
 	if err != nil {
 		return 0, err
 	}
 	defer p.Release()
+	settle()
+	passQueued(p, signals)
 
 	states := make(chan unix.WaitStatus)
 	go func() {
@@ -77,12 +101,38 @@ func (c *command) run(device string, signals <-chan os.Signal) (int, error) {
 	}
 }
 
+// settle returns when the signals sent to this process so far are in their channels. Without it, one from before the
+// command may be seen later: threads of a busy machine take their time to run handlers.
+//
+// Linux gives out standard signals before real-time ones, see signal(7), the highest of which so comes behind all others.
+func settle() {
+	const highest = syscall.Signal(64)
+	arrived := make(chan os.Signal, 1)
+	signal.Notify(arrived, highest)
+	defer signal.Stop(arrived)
+	if unix.Kill(os.Getpid(), highest) == nil {
+		<-arrived
+	}
+}
+
+// passQueued passes on all signals that are queued, among which may be some that came before the command.
+func passQueued(p *os.Process, signals <-chan os.Signal) {
+	for {
+		select {
+		case s := <-signals:
+			p.Signal(s)
+		default:
+			return
+		}
+	}
+}
+
 // stopped stops this process after the command was stopped by the terminal's job control, so that the shell sees its job
 // stopped and takes the terminal back; and continues the command when this process is continued.
 //
 // Job control's own signals, which all of the group gets, do not stop this process: that might come first, then the shell
-// continues both, and only then the command's stop is noticed and stops this process once more, for good. A command stopped by SIGSTOP was meant by name, and
-// whoever did that will continue it by name; this process just goes on waiting.
+// continues both, and only then the command's stop is noticed and stops this process once more, for good. A command
+// stopped by SIGSTOP was meant by name, and whoever did that will continue it by name; this process just goes on waiting.
 func stopped(p *os.Process, by syscall.Signal) {
 	if by != unix.SIGTSTP && by != unix.SIGTTIN && by != unix.SIGTTOU {
 		return

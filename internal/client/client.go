@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
+
+	"golang.org/x/sys/unix"
 
 	"steve/internal/cli"
 	"steve/internal/ctl"
@@ -41,13 +43,15 @@ type Options struct {
 // This process must be about to exit when Run returns: signals stay diverted, and after one of them has ended the wait
 // for a token, a thread may still be waiting. Should a token reach it, the steve takes that back at the exit.
 func Run(c *ctl.Conn, args []string, o Options) (int, error) {
+	// Caught and dropped: the command is to run and its token to come back though nobody reads the messages.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	// Absolute, for the command and its descendants change directories.
 	path, err := filepath.Abs(c.File().Name())
 	if err != nil {
 		return 0, cli.Errorf(StatusFailed, "%w", err)
 	}
-	if err := checkExportable(path); err != nil {
-		return 0, err
+	if err := ctl.CheckPath(path); err != nil {
+		return 0, cli.Errorf(StatusFailed, "unable to use %q: %w, use another path", path, err)
 	}
 	cmd, err := newCommand(args)
 	if err != nil {
@@ -69,19 +73,6 @@ func Run(c *ctl.Conn, args []string, o Options) (int, error) {
 		defer giveBack(c)
 	}
 	return cmd.run(path, signals)
-}
-
-// checkExportable refuses a path that some client would not find in MAKEFLAGS: make expands "$" and takes "#" for a
-// comment, all of them split at blanks, most of them know no backslash or quote, a comma makes it a pair of descriptors.
-func checkExportable(path string) error {
-	bad := func(r rune) bool {
-		return strings.ContainsRune(`,$#\'"`, r) || unicode.IsSpace(r) || unicode.IsControl(r)
-	}
-	if i := strings.IndexFunc(path, bad); i >= 0 {
-		return cli.Errorf(StatusFailed, "unable to name %q in MAKEFLAGS: build tools stumble over the %q, use another path",
-			path, []rune(path[i:])[0])
-	}
-	return nil
 }
 
 // environ returns env with auth as the jobserver in all variables that some client looks at.

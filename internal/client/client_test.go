@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"steve/internal/cli"
 )
 
 func TestEnviron(t *testing.T) {
@@ -40,21 +38,6 @@ func TestEnviron(t *testing.T) {
 		}
 		if !slices.Equal(tt.env, before) {
 			t.Errorf("environ changed its argument to %q", tt.env)
-		}
-	}
-}
-
-func TestCheckExportable(t *testing.T) {
-	for path, want := range map[string]bool{
-		"/dev/steve": true, "/run/user/1000/steve-2": true, "/tmp/ünicode": true,
-		"/a b": false, "/a\tb": false, "/a,b": false, "/a$b": false, "/a#b": false, `/a\b`: false, `/a"b`: false, "/a'b": false,
-	} {
-		err := checkExportable(path)
-		if (err == nil) != want {
-			t.Errorf("%q: %v", path, err)
-		}
-		if err != nil && cli.Status(err, 0) != StatusFailed {
-			t.Errorf("%q: exit status %d", path, cli.Status(err, 0))
 		}
 	}
 }

@@ -20,8 +20,6 @@ import (
 // DeviceVar is the environment variable that names the token file to use.
 const DeviceVar = "STEVE_DEVICE"
 
-const rootPath = "/dev/steve"
-
 // Find opens a steve's token file: the one at device, or at $STEVE_DEVICE, if that is given. Otherwise it is the first
 // of these behind which a steve answers: the one MAKEFLAGS names, root's, the user's own.
 //
@@ -48,7 +46,7 @@ func Find(device string) (*ctl.Conn, error) {
 		}
 		// Root's is the failure to tell of, unless there is simply nothing and the user's own path has more to say.
 		missing := errors.Is(err, unix.ENOENT)
-		if path == rootPath || first != nil && errors.Is(first.Err, unix.ENOENT) && !missing {
+		if path == ctl.RootPath || first != nil && errors.Is(first.Err, unix.ENOENT) && !missing {
 			first = failed
 		}
 	}
@@ -60,19 +58,12 @@ func candidates() []string {
 	if path, ok := strings.CutPrefix(makeflags.Auth(os.Getenv("MAKEFLAGS")), "fifo:"); ok {
 		paths = append(paths, path)
 	}
-	paths = append(paths, rootPath)
-	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if dir == "" {
-		dir = fmt.Sprintf("/tmp/steve-%d", os.Getuid())
-	}
-	// Anyone can make that directory in /tmp, and serve a file in it.
-	if info, err := os.Lstat(dir); err == nil && info.IsDir() && owner(info) == uint32(os.Getuid()) {
+	paths = append(paths, ctl.RootPath)
+	if dir := ctl.UserDir(); ctl.Private(dir) == nil {
 		paths = append(paths, filepath.Join(dir, "steve"))
 	}
 	return paths
 }
-
-func owner(info os.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
 
 // An OpenError says why the token file at Path cannot be used.
 type OpenError struct {

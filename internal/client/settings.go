@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"steve/internal/cli"
 	"steve/internal/ctl"
 	"steve/internal/pool"
 )
@@ -32,12 +33,12 @@ var Settings = []Setting{
 	{
 		Name: "jobs", About: "number of tokens", field: pool.FieldJobs,
 		get:   func(s ctl.Status) string { return strconv.Itoa(s.Limits.Jobs) },
-		parse: func(l *pool.Limits, v string) error { return parseInt(&l.Jobs, v) },
+		parse: func(l *pool.Limits, v string) error { return cli.Decimal(&l.Jobs).Set(v) },
 	},
 	{
 		Name: "min-jobs", About: "number of tokens given out whatever load and memory", field: pool.FieldMinJobs,
 		get:   func(s ctl.Status) string { return strconv.Itoa(s.Limits.MinJobs) },
-		parse: func(l *pool.Limits, v string) error { return parseInt(&l.MinJobs, v) },
+		parse: func(l *pool.Limits, v string) error { return cli.Decimal(&l.MinJobs).Set(v) },
 	},
 	{
 		Name: "load-average", About: "load average above which no token is given out", Off: "-1",
@@ -67,27 +68,18 @@ var Settings = []Setting{
 			}
 			return strconv.FormatInt(s.Limits.MinMemory, 10)
 		},
-		parse: func(l *pool.Limits, v string) error { return parseInt(&l.MinMemory, v) },
+		parse: func(l *pool.Limits, v string) error { return cli.Decimal(&l.MinMemory).Set(v) },
 	},
 	{
 		Name: "per-process-limit", About: "most tokens one process may hold", Off: "0",
 		field: pool.FieldPerProcess,
 		get:   func(s ctl.Status) string { return strconv.Itoa(s.Limits.PerProcess) },
-		parse: func(l *pool.Limits, v string) error { return parseInt(&l.PerProcess, v) },
+		parse: func(l *pool.Limits, v string) error { return cli.Decimal(&l.PerProcess).Set(v) },
 	},
 }
 
 // Settable says whether the setting can be set.
 func (s *Setting) Settable() bool { return s.field != 0 }
-
-func parseInt[T int | int64](to *T, v string) error {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || int64(T(n)) != n {
-		return fmt.Errorf("%q is not a whole number, or too large", v)
-	}
-	*to = T(n)
-	return nil
-}
 
 func parseFloat(to *float64, v string) error {
 	x, err := strconv.ParseFloat(v, 64)
@@ -134,22 +126,36 @@ func (s *Setting) Set(value string) (Request, error) {
 	return r, nil
 }
 
-// Do sends the requests in their order. For each Get it writes one line to out, the bare number.
+// Do sends the requests in their order. For each Get it writes one line to out, the bare number. Sets with no Get between
+// them are one change, which nobody sees half done.
 func Do(c *ctl.Conn, requests []Request, out io.Writer) error {
-	for _, r := range requests {
-		if r.isSet {
-			if err := c.Set(r.setting.field, r.limits); err != nil {
-				return fmt.Errorf("unable to set %s of %s: %s", r.setting.Name, c.File().Name(), strerror(err))
+	for len(requests) > 0 {
+		if n, mask, limits := change(requests); n > 0 {
+			if err := c.Set(mask, limits); err != nil {
+				return fmt.Errorf("unable to change settings of %s: %s", c.File().Name(), strerror(err))
 			}
+			requests = requests[n:]
 			continue
 		}
+		setting := requests[0].setting
 		status, err := c.Status()
 		if err != nil {
-			return fmt.Errorf("unable to get %s of %s: %s", r.setting.Name, c.File().Name(), strerror(err))
+			return fmt.Errorf("unable to get %s of %s: %s", setting.Name, c.File().Name(), strerror(err))
 		}
-		if _, err := fmt.Fprintln(out, r.setting.get(status)); err != nil {
+		if _, err := fmt.Fprintln(out, setting.get(status)); err != nil {
 			return err
 		}
+		requests = requests[1:]
 	}
 	return nil
+}
+
+// change is what the Sets at the beginning of requests, n of them, come to.
+func change(requests []Request) (n int, mask pool.Field, limits pool.Limits) {
+	for ; n < len(requests) && requests[n].isSet; n++ {
+		field := requests[n].setting.field
+		mask |= field
+		limits = limits.With(field, requests[n].limits)
+	}
+	return n, mask, limits
 }

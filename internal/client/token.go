@@ -27,7 +27,11 @@ func take(c *ctl.Conn, signals <-chan os.Signal, messages *os.File) error {
 		}
 		taken <- err
 	}()
+	return wait(c, taken, signals, messages)
+}
 
+// wait waits until a token is taken, or the attempt has failed, or for a signal.
+func wait(c *ctl.Conn, taken <-chan error, signals <-chan os.Signal, messages *os.File) error {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
@@ -35,6 +39,12 @@ func take(c *ctl.Conn, signals <-chan os.Signal, messages *os.File) error {
 		case err := <-taken:
 			if err != nil {
 				return cli.Errorf(StatusFailed, "unable to take a token from %s: %s (did steve stop?)", c.File().Name(), strerror(err))
+			}
+			select {
+			case s := <-signals: // came first, or at the same time
+				giveBack(c)
+				return endedBy(s)
+			default:
 			}
 			return nil
 		case s := <-signals:
@@ -45,13 +55,17 @@ func take(c *ctl.Conn, signals <-chan os.Signal, messages *os.File) error {
 				}
 			default:
 			}
-			return &cli.ExitError{Status: StatusSignal + int(s.(syscall.Signal))}
+			return endedBy(s)
 		case <-timer.C:
 			if isTerminal(messages) {
 				sayWaiting(c, messages)
 			}
 		}
 	}
+}
+
+func endedBy(s os.Signal) error {
+	return &cli.ExitError{Status: StatusSignal + int(s.(syscall.Signal))}
 }
 
 func sayWaiting(c *ctl.Conn, messages *os.File) {
