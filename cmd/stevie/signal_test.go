@@ -73,6 +73,9 @@ func startListener(t *testing.T, c *ctl.Conn) *listening {
 	if _, err := fmt.Fscanf(l.lines, "listening %d\n", &l.child); err != nil {
 		t.Fatal(err)
 	}
+	// A line that never comes would be waited for without an end.
+	deadline := time.AfterFunc(time.Minute, func() { syscall.Kill(l.child, syscall.SIGKILL) })
+	t.Cleanup(func() { deadline.Stop() })
 	// It outlives a stevie that is killed, and ends with the pipe's reader at the latest.
 	t.Cleanup(func() { syscall.Kill(l.child, syscall.SIGUSR1) })
 	return l

@@ -23,6 +23,7 @@ import (
 	"steve/internal/ctl"
 	"steve/internal/pool"
 	"steve/internal/testkit/guest"
+	"steve/internal/testkit/need"
 )
 
 // transport is that of the servers of this process's tests.
@@ -65,6 +66,7 @@ func newName() string { return fmt.Sprintf("steve-conform-%d-%d", os.Getpid(), n
 // launch starts steve with options of the command line.
 func launch(t *testing.T, tr transport, name string, args []string, options ...serverOption) *server {
 	t.Helper()
+	need.DefaultSignals()
 	s := &server{t: t, transport: tr, name: name, ended: make(chan struct{})}
 	s.cmd = exec.Command(program(t), append([]string{"--transport", string(tr), "--dev-name", name}, args...)...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}

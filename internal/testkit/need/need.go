@@ -9,8 +9,10 @@ package need
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -127,4 +129,17 @@ func cached(t testing.TB, what string, elem ...string) string {
 		Missing(t, what+": "+err.Error()+", run scripts/setup-tests")
 	}
 	return path
+}
+
+// caught is never read: what arrives there is dropped.
+var caught = make(chan os.Signal, 1)
+
+// DefaultSignals makes the programs that a test starts from now on get every signal by default. What this process was
+// started to ignore, by nohup say, they would ignore as well; what it catches is reset by exec.
+func DefaultSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} { // of others Go does not keep that they were ignored
+		if signal.Ignored(s) {
+			signal.Notify(caught, s)
+		}
+	}
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"steve/internal/testkit/need"
 )
 
 // Build builds the program in dir and returns its path.
@@ -51,6 +53,7 @@ var started atomic.Int32
 
 // Start starts the program with a token file of its own and waits until it serves. Call Stop at the end.
 func Start(program string, args ...string) (*Steve, error) {
+	need.DefaultSignals()
 	name := fmt.Sprintf("steve-test-%d-%d", os.Getpid(), started.Add(1))
 	cmd := exec.Command(program, append([]string{"--transport", "fuse", "--dev-name", name}, args...)...)
 	s := &Steve{exited: make(chan error, 1), reports: make(chan map[int]int, 1)}
