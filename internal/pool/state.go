@@ -110,6 +110,9 @@ func Restore(s State) (*Pool, error) {
 	p := New(s.Limits)
 	p.now, p.load, p.memory, p.sampled, p.known = s.Now, s.Load, s.Memory, s.Sampled, s.Known
 	p.refused, p.stopped = s.Refused, s.Stopped
+	if s.Refused > s.Now+refuseWindow {
+		return nil, errors.New("pool state: clients refused for longer than any is")
+	}
 	for i := range s.Clients {
 		if err := p.restoreClient(&s.Clients[i]); err != nil {
 			return nil, err
@@ -152,23 +155,26 @@ func (p *Pool) restoreClient(s *ClientState) error {
 	if s.In && (!s.Lender || len(s.Waiting) > 0) {
 		return errors.New("pool state: a private token nobody lent, or beside its own reader")
 	}
-	if s.Denied > p.now {
-		return errors.New("pool state: a client denied later than now")
+	if max(s.Denied, s.Since, s.Left) > p.now {
+		return errors.New("pool state: a client denied, or waiting, later than now")
 	}
 	if len(s.Jobs) > 0 && !s.Taken {
 		return errors.New("pool state: a client holds what it never took")
 	}
-	for _, j := range s.Jobs {
+	for i, j := range s.Jobs {
 		if j.Number >= MaxJobs || c.uses(j.Number) {
 			return errors.New("pool state: a job number out of range or twice")
+		}
+		if j.Since > p.now || i > 0 && j.Since < s.Jobs[i-1].Since {
+			return errors.New("pool state: jobs out of order, or later than now")
 		}
 		c.use(j.Number)
 		c.jobs = append(c.jobs, job{j.Since, j.Number})
 	}
 	p.held += len(c.jobs)
 	for _, w := range s.Waiting {
-		if p.tickets[w.Ticket] != nil {
-			return errors.New("pool state: a ticket twice")
+		if p.tickets[w.Ticket] != nil || w.Since > p.now {
+			return errors.New("pool state: a ticket twice, or later than now")
 		}
 		waiting := &waiter{ticket: w.Ticket, client: c, since: w.Since}
 		c.waiting.pushBack(waiting)

@@ -98,6 +98,10 @@ func TestRestoreRefuses(t *testing.T) {
 		}, "more tokens reserved than free"},
 		{"stopped with a reader", func(s *State) { s.Stopped = true }, "somebody waits"},
 		{"denied in the future", func(s *State) { client(s, 1).Denied = s.Now + 1 }, "later than now"},
+		{"job in the future", func(s *State) { client(s, 1).Jobs[1].Since = s.Now + 1 }, "later than now"},
+		{"jobs out of order", func(s *State) { client(s, 1).Jobs[0].Since = client(s, 1).Jobs[1].Since + 1 }, "out of order"},
+		{"waiting since the future", func(s *State) { client(s, 5).Waiting[0].Since = s.Now + 1 }, "later than now"},
+		{"refused for too long", func(s *State) { s.Refused = s.Now + refuseWindow + 1 }, "refused for longer"},
 		{"reserved for too long", func(s *State) { s.Reservations[0].Deadline = s.Now + reserveWindow + 1 }, "longer"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
