@@ -279,6 +279,34 @@ func TestPoll(t *testing.T) {
 	}
 }
 
+// A process that polls is not watched. One that ended while somebody else has its open file is passed over when its turn
+// comes, at once and not when its time is up.
+func TestDeadPoller(t *testing.T) {
+	w := newWorld(t, 1)
+	poller := exec.Command("cat")
+	input, err := poller.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := poller.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h := header(4)
+	h.PID = uint32(poller.Process.Pid)
+	w.serve(read(2, 0), fakekernel.BuildPoll(h, fusewire.PollIn{Fh: 9, Kh: 9, Flags: fusewire.PollScheduleNotify}))
+	w.answers(4, 0, writable)
+	input.Close()
+	if err := poller.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.after(time.Millisecond) // it has waited longer than the read that follows
+	w.serve(read(6, 0), write(8, "+"))
+	w.answers(6, 0, "+")
+	if w.pool.Waiters() != 0 {
+		t.Errorf("%d processes wait, want none", w.pool.Waiters())
+	}
+}
+
 func TestStop(t *testing.T) {
 	w := newWorld(t, 1)
 	w.serve(read(2, 0), read(4, 0), poll(6, 1))

@@ -121,6 +121,10 @@ func TestLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Whoever can open it can lock it.
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the lock's file is %v, %v, want mode 0600", info.Mode(), err)
+	}
 	if _, err := takeLock(name, "/dev/steve"); err == nil || !strings.Contains(err.Error(), "/dev/steve is served by another steve (PID ") {
 		t.Errorf("a second lock: %v", err)
 	}
