@@ -34,7 +34,7 @@ var allowed = imports{
 	"internal/client":    {"internal/cli", "internal/ctl", "internal/makeflags", "internal/pool", unix},
 	"internal/ctl":       {"internal/pool", unix},
 	"internal/daemon":    {"internal/broker", "internal/ctl", "internal/front", "internal/front/*", "internal/fuseconn", "internal/fusewire", "internal/load", "internal/pool", "internal/proc", "internal/report", unix},
-	"internal/front":     {"internal/ctl", "internal/fuseconn", "internal/fusewire", "internal/pool", "internal/proc"},
+	"internal/front":     {"internal/ctl", "internal/fuseconn", "internal/fusewire", "internal/pool", "internal/proc", unix},
 	"internal/front/*":   {"internal/front", "internal/fuseconn", "internal/fusewire", unix},
 	"internal/fuseconn":  {"internal/fusewire", unix},
 	"internal/fusewire":  {},
@@ -42,7 +42,7 @@ var allowed = imports{
 	"internal/makeflags": {},
 	"internal/pool":      {},
 	"internal/proc":      {unix},
-	"internal/report":    {"internal/pool"},
+	"internal/report":    {"internal/ctl", "internal/pool", "internal/proc", unix},
 	"internal/version":   {},
 }
 

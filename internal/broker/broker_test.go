@@ -207,7 +207,7 @@ func TestFollow(t *testing.T) {
 	f := newFakeFront(t)
 	f.follow = func(e pool.Effect) pool.Event {
 		if e.Ticket == 2 {
-			return pool.Event{Kind: pool.Lost, Client: e.Client, Ticket: e.Ticket}
+			return pool.Event{Kind: pool.Lost, Client: e.Client, N: 1}
 		}
 		return pool.Event{}
 	}

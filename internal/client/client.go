@@ -60,18 +60,11 @@ func Run(c *ctl.Conn, args []string, o Options) (int, error) {
 	cmd.adapt(c, o)
 
 	signals := divertSignals()
-	nested := false
-	if !o.OwnToken {
-		if nested, err = c.Nested(); err != nil {
-			return 0, cli.Errorf(StatusFailed, "unable to ask %s for this process's ancestors: %s", path, strerror(err))
-		}
+	shared, err := take(c, o.OwnToken, signals, o.Messages)
+	if err != nil {
+		return 0, err
 	}
-	if !nested {
-		if err := take(c, signals, o.Messages); err != nil {
-			return 0, err
-		}
-		defer giveBack(c)
-	}
+	defer giveBack(c, shared)
 	return cmd.run(path, signals)
 }
 

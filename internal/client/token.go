@@ -1,7 +1,6 @@
 package client
 
 import (
-	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -17,17 +16,20 @@ const patience = 2 * time.Second
 
 // take takes one token and waits as long as that needs, or until a signal. It is this process that takes it: a steve
 // keeps account of processes, so that the one that takes must be the one that returns, and must live in between.
-func take(c *ctl.Conn, signals <-chan os.Signal, messages *os.File) error {
+// It may be that an ancestor's slot is shared in place of that.
+func take(c *ctl.Conn, own bool, signals <-chan os.Signal, messages *os.File) (shared bool, err error) {
 	taken := make(chan error, 1)
 	go func() {
-		var b [1]byte
-		n, err := c.File().Read(b[:])
-		if n == 0 && err == nil {
-			err = fmt.Errorf("end of file")
+		if own {
+			taken <- c.Take()
+			return
 		}
+		var err error
+		shared, err = c.Nest()
 		taken <- err
 	}()
-	return wait(c, taken, signals, messages)
+	err = wait(c, taken, signals, messages)
+	return err == nil && shared, err
 }
 
 // wait waits until a token is taken, or the attempt has failed, or for a signal.
@@ -42,7 +44,7 @@ func wait(c *ctl.Conn, taken <-chan error, signals <-chan os.Signal, messages *o
 			}
 			select {
 			case s := <-signals: // came first, or at the same time
-				giveBack(c)
+				giveBack(c, false)
 				return endedBy(s)
 			default:
 			}
@@ -51,7 +53,7 @@ func wait(c *ctl.Conn, taken <-chan error, signals <-chan os.Signal, messages *o
 			select {
 			case err := <-taken:
 				if err == nil {
-					giveBack(c)
+					giveBack(c, false)
 				}
 			default:
 			}
@@ -77,8 +79,12 @@ func sayWaiting(c *ctl.Conn, messages *os.File) {
 }
 
 // giveBack returns the token. Should that fail, there is nothing better to do than to exit, which returns it too.
-func giveBack(c *ctl.Conn) {
-	c.File().Write([]byte{'+'})
+func giveBack(c *ctl.Conn, shared bool) {
+	if shared {
+		c.Leave()
+		return
+	}
+	c.Return(1)
 }
 
 func isTerminal(f *os.File) bool {

@@ -1,7 +1,10 @@
 package ctl
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"unsafe"
 
@@ -64,13 +67,59 @@ func (c *Conn) Set(mask pool.Field, l pool.Limits) error {
 	return c.call("set", CmdSet, b)
 }
 
-// Nested says whether an ancestor of this process holds a token of this server.
-func (c *Conn) Nested() (bool, error) {
-	var b [NestedSize]byte
-	if err := c.call("nested", CmdNested, b[:]); err != nil {
-		return false, err
+// Take takes one token, waiting for it.
+func (c *Conn) Take() error {
+	var b [1]byte
+	n, err := c.file.Read(b[:])
+	if n == 0 && err == nil {
+		err = io.ErrUnexpectedEOF
 	}
-	return ParseNested(b[:])
+	return err
+}
+
+// Return gives n tokens back.
+func (c *Conn) Return(n int) error {
+	_, err := c.file.Write(bytes.Repeat([]byte{'+'}, n))
+	return err
+}
+
+// Nest waits for a slot to run one command in: that of an ancestor process, if one that holds a token has no other process
+// in its slot, or a token of this process's own. Shared says which. Leave ends the one, Return(1) the other.
+func (c *Conn) Nest() (shared bool, err error) {
+	n, err := c.nest(NestEnter)
+	return n == NestShared, err
+}
+
+// Leave gives up the slot of an ancestor process.
+func (c *Conn) Leave() error {
+	_, err := c.nest(NestLeave)
+	return err
+}
+
+func (c *Conn) nest(op uint32) (uint32, error) {
+	b := AppendNest(make([]byte, 0, NestSize), op)
+	if err := c.wait("nest", CmdNest, b); err != nil {
+		return 0, err
+	}
+	return ParseNest(b)
+}
+
+// Relay asks what there is for a relay. A second call, from another goroutine, makes the first return.
+func (c *Conn) Relay(a RelayAsk) (RelayAnswer, error) {
+	b := AppendRelayAsk(make([]byte, 0, RelaySize), a)
+	if err := c.wait("relay", CmdRelay, b); err != nil {
+		return RelayAnswer{}, err
+	}
+	return ParseRelayAnswer(b)
+}
+
+// wait is call for a request that may take long, and is asked again after a signal.
+func (c *Conn) wait(what string, cmd uint, b []byte) error {
+	for {
+		if err := c.call(what, cmd, b); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 func (c *Conn) call(what string, cmd uint, b []byte) error {

@@ -25,7 +25,8 @@ const (
 	VersionSize  = 8
 	StatusSize   = 80
 	SettingsSize = 56
-	NestedSize   = 8
+	NestSize     = 8
+	RelaySize    = 16
 )
 
 // The commands, numbered as in <asm-generic/ioctl.h>: direction, size, type 'S', number.
@@ -34,7 +35,8 @@ const (
 	CmdVersion = dirRead | VersionSize<<16 | 'S'<<8 | 1
 	CmdStatus  = dirRead | StatusSize<<16 | 'S'<<8 | 2
 	CmdSet     = dirWrite | SettingsSize<<16 | 'S'<<8 | 3
-	CmdNested  = dirRead | NestedSize<<16 | 'S'<<8 | 4
+	CmdNest    = dirRead | dirWrite | NestSize<<16 | 'S'<<8 | 4
+	CmdRelay   = dirRead | dirWrite | RelaySize<<16 | 'S'<<8 | 5
 )
 
 const (
@@ -114,21 +116,113 @@ func ParseSettings(b []byte) (pool.Field, pool.Limits, error) {
 	return mask, parseLimits(b[8:]), nil
 }
 
-// AppendNested appends the answer to CmdNested: whether an ancestor process of the caller holds a token.
-func AppendNested(b []byte, holds bool) []byte {
-	var n uint64
-	if holds {
-		n = 1
-	}
-	return binary.LittleEndian.AppendUint64(b, n)
+// The operations of CmdNest, in its argument.
+const (
+	NestLeave = 0
+	NestEnter = 1
+)
+
+// The answers to CmdNest.
+const (
+	NestLeft   = 0 // the answer to NestLeave
+	NestTaken  = 1 // a token was taken
+	NestShared = 2 // an ancestor's slot is shared, until NestLeave or the end of the process
+)
+
+// AppendNest appends the argument of CmdNest, or the answer to it.
+func AppendNest(b []byte, n uint32) []byte {
+	return binary.LittleEndian.AppendUint64(b, uint64(n))
 }
 
-// ParseNested reads an answer to CmdNested.
-func ParseNested(b []byte) (bool, error) {
-	if len(b) != NestedSize {
-		return false, ErrFormat
+// ParseNest reads the argument of CmdNest, or the answer to it.
+func ParseNest(b []byte) (uint32, error) {
+	if len(b) != NestSize {
+		return 0, ErrFormat
 	}
-	return binary.LittleEndian.Uint64(b) != 0, nil
+	n := binary.LittleEndian.Uint64(b)
+	if n > NestShared {
+		return 0, ErrFormat
+	}
+	return uint32(n), nil
+}
+
+// A RelayAsk is the question of a relay: a process that passes its tokens on, to clients that cannot read the token file.
+// It is answered as soon as there is something to say, or when the same process asks anew.
+type RelayAsk struct {
+	// Want is how many tokens the relay would take that nobody else waits for, at least 0.
+	Want int
+	// Wait says that the relay has a use for one token now: it waits for it like a client in a read.
+	Wait bool
+	// Idle says that the relay holds a token that nobody uses: it is told when somebody else waits for one.
+	Idle bool
+	// Less is the last answer's: the relay is told when that changes.
+	Less bool
+}
+
+// A RelayAnswer is the answer to a RelayAsk.
+type RelayAnswer struct {
+	// Tokens were taken: the asking process holds that many more.
+	Tokens int
+	// Wanted says that somebody else waits, and the relay has an idle token.
+	Wanted bool
+	// Less says that somebody waits who holds at least two tokens less than the relay.
+	Less bool
+}
+
+// Bits of the records of CmdRelay.
+const (
+	relayWait   = 1
+	relayIdle   = 2
+	relayLess   = 4
+	relayWanted = 8
+)
+
+func bits(waitOrNot, idle, less, wanted bool) (b uint32) {
+	for i, set := range [...]bool{waitOrNot, idle, less, wanted} {
+		if set {
+			b |= 1 << i
+		}
+	}
+	return b
+}
+
+// AppendRelayAsk appends the argument of CmdRelay.
+func AppendRelayAsk(b []byte, a RelayAsk) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(a.Want))
+	b = binary.LittleEndian.AppendUint32(b, bits(a.Wait, a.Idle, a.Less, false))
+	return binary.LittleEndian.AppendUint32(b, 0)
+}
+
+// ParseRelayAsk reads the argument of CmdRelay.
+func ParseRelayAsk(b []byte) (RelayAsk, error) {
+	want, flags, err := parseRelay(b, relayWait|relayIdle|relayLess)
+	return RelayAsk{want, flags&relayWait != 0, flags&relayIdle != 0, flags&relayLess != 0}, err
+}
+
+// AppendRelayAnswer appends the answer to CmdRelay.
+func AppendRelayAnswer(b []byte, a RelayAnswer) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(a.Tokens))
+	b = binary.LittleEndian.AppendUint32(b, bits(false, false, a.Less, a.Wanted))
+	return binary.LittleEndian.AppendUint32(b, 0)
+}
+
+// ParseRelayAnswer reads the answer to CmdRelay.
+func ParseRelayAnswer(b []byte) (RelayAnswer, error) {
+	n, flags, err := parseRelay(b, relayLess|relayWanted)
+	return RelayAnswer{n, flags&relayWanted != 0, flags&relayLess != 0}, err
+}
+
+// parseRelay reads a count of tokens and flags, of which no others than known may be set.
+func parseRelay(b []byte, known uint32) (n int, flags uint32, err error) {
+	if len(b) != RelaySize {
+		return 0, 0, ErrFormat
+	}
+	count := binary.LittleEndian.Uint64(b)
+	flags = binary.LittleEndian.Uint32(b[8:])
+	if count > pool.MaxJobs || flags&^known != 0 || binary.LittleEndian.Uint32(b[12:]) != 0 {
+		return 0, 0, ErrFormat
+	}
+	return int(count), flags, nil
 }
 
 // limitsSize is six fields of eight bytes.

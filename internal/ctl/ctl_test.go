@@ -17,7 +17,8 @@ func TestNumbers(t *testing.T) {
 		{"version", CmdVersion, 0x80085301},
 		{"status", CmdStatus, 0x80505302},
 		{"set", CmdSet, 0x40385303},
-		{"nested", CmdNested, 0x80085304},
+		{"nest", CmdNest, 0xc0085304},
+		{"relay", CmdRelay, 0xc0105305},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s is %#x, want %#x", tt.name, tt.got, tt.want)
@@ -48,11 +49,26 @@ func TestRecords(t *testing.T) {
 		t.Errorf("settings %v %+v, %v", m, l, err)
 	}
 
-	for _, holds := range []bool{false, true} {
-		if b := AppendNested(nil, holds); len(b) != NestedSize {
-			t.Errorf("nested is %d bytes, want %d", len(b), NestedSize)
-		} else if got, err := ParseNested(b); got != holds || err != nil {
-			t.Errorf("nested %t, %v, want %t", got, err, holds)
+	for _, n := range []uint32{NestLeave, NestEnter, NestShared} {
+		if b := AppendNest(nil, n); len(b) != NestSize {
+			t.Errorf("nest is %d bytes, want %d", len(b), NestSize)
+		} else if got, err := ParseNest(b); got != n || err != nil {
+			t.Errorf("nest %d, %v, want %d", got, err, n)
+		}
+	}
+
+	for _, ask := range []RelayAsk{{}, {Want: pool.MaxJobs}, {Wait: true}, {Idle: true}, {Less: true}, {7, true, true, true}} {
+		if b := AppendRelayAsk(nil, ask); len(b) != RelaySize {
+			t.Errorf("the question of a relay is %d bytes, want %d", len(b), RelaySize)
+		} else if got, err := ParseRelayAsk(b); got != ask || err != nil {
+			t.Errorf("question %+v, %v, want %+v", got, err, ask)
+		}
+	}
+	for _, answer := range []RelayAnswer{{}, {Tokens: pool.MaxJobs}, {Wanted: true}, {Less: true}, {7, true, true}} {
+		if b := AppendRelayAnswer(nil, answer); len(b) != RelaySize {
+			t.Errorf("the answer to a relay is %d bytes, want %d", len(b), RelaySize)
+		} else if got, err := ParseRelayAnswer(b); got != answer || err != nil {
+			t.Errorf("answer %+v, %v, want %+v", got, err, answer)
 		}
 	}
 }
@@ -81,6 +97,37 @@ func TestMalformed(t *testing.T) {
 	check("unknown field", err)
 	_, _, err = ParseSettings(settings(func(b []byte) { b[4] = 1 }))
 	check("padding in use", err)
-	_, err = ParseNested(nil)
-	check("no answer", err)
+	for what, b := range map[string][]byte{
+		"no nest":                         nil,
+		"short nest":                      AppendNest(nil, NestEnter)[:NestSize-1],
+		"unknown nest":                    AppendNest(nil, NestShared+1),
+		"nest with its upper half in use": {1, 0, 0, 0, 1, 0, 0, 0},
+	} {
+		_, err = ParseNest(b)
+		check(what, err)
+	}
+	relay := func(at int, value byte) []byte {
+		b := AppendRelayAsk(nil, RelayAsk{Want: 1})
+		b[at] = value
+		return b
+	}
+	for what, b := range map[string][]byte{
+		"no relay":                  nil,
+		"long relay":                append(relay(0, 1), 0),
+		"more tokens than any pool": AppendRelayAsk(nil, RelayAsk{Want: pool.MaxJobs + 1}),
+		"fewer tokens than none":    AppendRelayAsk(nil, RelayAsk{Want: -1}),
+		"unknown flag":              relay(11, 0x80),
+		"relay's padding in use":    relay(12, 1),
+	} {
+		_, err = ParseRelayAsk(b)
+		check("question: "+what, err)
+		_, err = ParseRelayAnswer(b)
+		check("answer: "+what, err)
+	}
+	_, err = ParseRelayAsk(relay(8, relayWanted))
+	check("an answer's flag in a question", err)
+	for _, flag := range []byte{relayWait, relayIdle} {
+		_, err = ParseRelayAnswer(relay(8, flag))
+		check("a question's flag in an answer", err)
+	}
 }

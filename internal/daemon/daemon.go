@@ -186,12 +186,11 @@ func printReport(w io.Writer, b *broker.Broker, server *front.Server) error {
 	if err != nil {
 		return err
 	}
-	return report.Write(w, state, func(c pool.Client) (report.Process, bool) {
-		pid, ok := pids[c]
-		if !ok {
-			return report.Process{}, false
+	return report.Write(w, state, func(c pool.Client) (pid int, command string, ok bool) {
+		if pid, ok = pids[c]; !ok {
+			return 0, "", false
 		}
 		command, err := proc.Root.CommandLine(pid)
-		return report.Process{PID: pid, Command: command}, err == nil
+		return pid, command, err == nil
 	})
 }

@@ -99,6 +99,7 @@ func TestDocumentedBounds(t *testing.T) {
 			fmt.Sprintf("| 8 | i64 | min-jobs | 0 to %d;", pool.MaxJobs),
 			fmt.Sprintf("%d ms to %v h", pool.MinRecheckTimeout.Milliseconds(), pool.MaxRecheckTimeout.Hours()),
 			fmt.Sprintf("| 40 | i64 | per-process limit | 0 to %d;", pool.MaxJobs),
+			fmt.Sprintf("| 0 | u64 | tokens it would take that nobody else waits for, 0 to %d |", pool.MaxJobs),
 		},
 	} {
 		doc := strings.Join(strings.Fields(read(t, path)), " ")
@@ -117,7 +118,9 @@ func TestProtocolRecords(t *testing.T) {
 		fmt.Sprintf("| `VERSION` | `%#x` | read, %d |", uint32(ctl.CmdVersion), ctl.VersionSize),
 		fmt.Sprintf("| `STATUS` | `%#x` | read, %d |", uint32(ctl.CmdStatus), ctl.StatusSize),
 		fmt.Sprintf("| `SET` | `%#x` | write, %d |", uint32(ctl.CmdSet), ctl.SettingsSize),
-		fmt.Sprintf("| `NESTED` | `%#x` | read, %d |", uint32(ctl.CmdNested), ctl.NestedSize),
+		fmt.Sprintf("| `REPORT` | `%#x` | both, %d |", uint32(ctl.CmdReport), ctl.ReportSize),
+		fmt.Sprintf("| `NEST` | `%#x` | both, %d |", uint32(ctl.CmdNest), ctl.NestSize),
+		fmt.Sprintf("| `RELAY` | `%#x` | both, %d |", uint32(ctl.CmdRelay), ctl.RelaySize),
 		fmt.Sprintf("| 4 | u32 | version of this protocol, %d |", ctl.Version),
 	} {
 		if !strings.Contains(doc, row) {
@@ -160,8 +163,26 @@ func TestProtocolRecords(t *testing.T) {
 			t.Errorf("SET that begins with % x is taken", bad[:8])
 		}
 	}
-	if holds, err := ctl.ParseNested(le(1, 8)); err != nil || !holds {
-		t.Errorf("NESTED reads as %v, %v", holds, err)
+	for i, want := range []uint32{0: ctl.NestLeave, 1: ctl.NestEnter} {
+		if got, err := ctl.ParseNest(le(uint64(i), 8)); err != nil || got != want {
+			t.Errorf("NEST asked with %d reads as %v, %v", i, got, err)
+		}
+	}
+	for i, want := range []uint32{0: ctl.NestLeft, 1: ctl.NestTaken, 2: ctl.NestShared} {
+		if got, err := ctl.ParseNest(le(uint64(i), 8)); err != nil || got != want {
+			t.Errorf("NEST answered with %d reads as %v, %v", i, got, err)
+		}
+	}
+	relay := func(n, flags uint64) []byte { return append(append(le(n, 8), le(flags, 4)...), le(0, 4)...) }
+	for flag, want := range map[uint64]ctl.RelayAsk{1: {Want: 3, Wait: true}, 2: {Want: 3, Idle: true}, 4: {Want: 3, Less: true}} {
+		if got, err := ctl.ParseRelayAsk(relay(3, flag)); err != nil || got != want {
+			t.Errorf("RELAY asked with %d reads as %+v, %v", flag, got, err)
+		}
+	}
+	for flag, want := range map[uint64]ctl.RelayAnswer{8: {Tokens: 3, Wanted: true}, 4: {Tokens: 3, Less: true}} {
+		if got, err := ctl.ParseRelayAnswer(relay(3, flag)); err != nil || got != want {
+			t.Errorf("RELAY answered with %d reads as %+v, %v", flag, got, err)
+		}
 	}
 }
 

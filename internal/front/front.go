@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"syscall"
 
+	"steve/internal/ctl"
 	"steve/internal/fuseconn"
 	"steve/internal/fusewire"
 	"steve/internal/pool"
@@ -46,8 +47,9 @@ type Server struct {
 	log       *slog.Logger
 
 	lastFh    uint64
-	polled    map[uint64]pool.Handle // by fh, the open files that were ever polled
-	forgotten []pool.Client          // by procs, not yet told to the pool
+	polled    map[uint64]pool.Handle   // by fh, the open files that were ever polled
+	reports   map[uint64]*ctl.Snapshot // by fh, those not yet read to their end
+	forgotten []pool.Client            // by procs, not yet told to the pool
 	exited    []proc.Exit
 	body      []byte
 	// What was logged, so that a client that asks again and again fills no log: unseen for good, short until a process
@@ -59,8 +61,8 @@ type Server struct {
 func New(c Config) (*Server, error) {
 	s := &Server{
 		conn: c.Conn, fd: c.FD, openFlags: c.OpenFlags, other: c.Other, pool: c.Pool, log: c.Log,
-		polled: map[uint64]pool.Handle{},
-		body:   make([]byte, 0, 256),
+		polled: map[uint64]pool.Handle{}, reports: map[uint64]*ctl.Snapshot{},
+		body: make([]byte, 0, 256),
 	}
 	procs, err := proc.NewTable(proc.Options{
 		InUse:  func(id proc.ID) bool { return s.pool.Knows(pool.Client(id)) },
@@ -146,6 +148,7 @@ func (s *Server) event(req fusewire.Request) (pool.Event, error) {
 		if err != nil {
 			return none, s.conn.Refuse(req)
 		}
+		delete(s.reports, in.Fh)
 		h, ok := s.polled[in.Fh]
 		if ok {
 			delete(s.polled, in.Fh)
@@ -193,6 +196,24 @@ func (s *Server) caller(req fusewire.Request) (pool.Client, bool, error) {
 	}
 	s.logShort(err)
 	return 0, false, s.later(req)
+}
+
+// watched is caller for a process whose end must be observed from now on. It answers req by otherwise where that is not
+// possible.
+func (s *Server) watched(req fusewire.Request, otherwise syscall.Errno) (pool.Client, bool, error) {
+	c, ok, err := s.caller(req)
+	if !ok {
+		return 0, false, err
+	}
+	switch err := s.procs.Watch(proc.ID(c)); {
+	case err == nil:
+		return c, true, nil
+	case errors.Is(err, proc.ErrGone):
+		return 0, false, s.conn.Fail(req.Unique, syscall.EINTR)
+	default:
+		s.logShort(err)
+		return 0, false, s.conn.Fail(req.Unique, otherwise)
+	}
 }
 
 // later answers a request whose sender cannot be looked up for now, so that the sender asks again.
@@ -252,14 +273,10 @@ func (s *Server) write(req fusewire.Request) (pool.Event, error) {
 	if in.WriteFlags&fusewire.WriteCache != 0 {
 		return pool.Event{}, s.conn.Fail(req.Unique, syscall.EIO)
 	}
-	c, ok, err := s.caller(req)
+	// It may become a lender by this, and a loan ends with its process.
+	c, ok, err := s.watched(req, syscall.ENOSPC)
 	if !ok {
 		return pool.Event{}, err
-	}
-	// It may become a lender by this, and a loan ends with its process.
-	if err := s.procs.Watch(proc.ID(c)); err != nil {
-		s.logShort(err)
-		return pool.Event{}, s.conn.Fail(req.Unique, syscall.ENOSPC)
 	}
 	return pool.Event{Kind: pool.Return, Client: c, Ticket: pool.Ticket(req.Unique), N: int(in.Size)}, nil
 }
@@ -285,6 +302,7 @@ func (s *Server) poll(req fusewire.Request) (pool.Event, error) {
 // The error is one of the connection, and the end of it.
 func (s *Server) Do(f pool.Effect) (pool.Event, error) {
 	var err error
+	var follow pool.Event // if the request is gone
 	unique := uint64(f.Ticket)
 	switch f.Kind {
 	case pool.Grant:
@@ -306,11 +324,18 @@ func (s *Server) Do(f pool.Effect) (pool.Event, error) {
 		if err = s.conn.WakePollers(uint64(f.Handle)); err == nil && f.Client != 0 && s.procs.Gone(proc.ID(f.Client)) {
 			return pool.Event{Kind: pool.Exit, Client: f.Client}, nil
 		}
+	case pool.Relayed:
+		follow, err = s.relayed(f)
+	case pool.Nested:
+		follow, err = s.nested(f)
+	case pool.Left:
+		var b [ctl.NestSize]byte
+		err = s.give(f, ctl.AppendNest(b[:0], ctl.NestLeft))
 	default:
 		err = s.conn.Fail(unique, errnoOf(f.Kind))
 	}
 	if errors.Is(err, fuseconn.ErrGone) {
-		err = nil
+		return follow, nil
 	}
 	return pool.Event{}, err
 }
@@ -336,7 +361,7 @@ func (s *Server) grant(f pool.Effect) (pool.Event, error) {
 	}
 	err := s.conn.Reply(uint64(f.Ticket), token)
 	if errors.Is(err, fuseconn.ErrGone) {
-		return pool.Event{Kind: pool.Lost, Client: f.Client, Ticket: f.Ticket, Private: f.Private}, nil
+		return pool.Event{Kind: pool.Lost, Client: f.Client, N: 1, Private: f.Private}, nil
 	}
 	return pool.Event{}, err
 }

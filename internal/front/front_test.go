@@ -223,8 +223,9 @@ func TestPrivateReplyGone(t *testing.T) {
 	w.holds(1)
 }
 
-// TestOutOfDescriptors has the table of processes believe that all descriptors are used.
-func TestOutOfDescriptors(t *testing.T) {
+// newWorldOutOfDescriptors is a world whose table of processes believes that all descriptors are used.
+func newWorldOutOfDescriptors(t *testing.T, jobs int) *world {
+	t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -234,10 +235,15 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, 2)
+	w := newWorld(t, jobs)
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+func TestOutOfDescriptors(t *testing.T) {
+	w := newWorldOutOfDescriptors(t, 2)
 	w.serve(read(2, unix.O_NONBLOCK))
 	w.answers(2, syscall.EAGAIN, "")
 	w.holds(0)

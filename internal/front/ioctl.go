@@ -6,11 +6,7 @@ import (
 	"steve/internal/ctl"
 	"steve/internal/fusewire"
 	"steve/internal/pool"
-	"steve/internal/proc"
 )
-
-// maxAncestors bounds the walk up from a nested stevie: /proc is read on the thread that serves, some 20 µs a step.
-const maxAncestors = 64
 
 // ioctl answers what can be asked. Anything else is ENOTTY, as isatty(3) expects from what is no terminal.
 func (s *Server) ioctl(req fusewire.Request) (pool.Event, error) {
@@ -23,16 +19,13 @@ func (s *Server) ioctl(req fusewire.Request) (pool.Event, error) {
 	case ctl.CmdVersion:
 		return pool.Event{}, s.answer(req, in, ctl.AppendVersion(answer[:0]))
 	case ctl.CmdStatus:
-		return pool.Event{}, s.answer(req, in, ctl.AppendStatus(answer[:0], ctl.Status{
-			Limits: s.pool.Limits(), Free: s.pool.Free(), Held: s.pool.Held(),
-			Holders: s.pool.Holders(), Waiters: s.pool.Waiters(),
-		}))
-	case ctl.CmdNested:
-		c, ok, err := s.caller(req)
-		if !ok {
-			return pool.Event{}, err
-		}
-		return pool.Event{}, s.answer(req, in, ctl.AppendNested(answer[:0], s.nested(c)))
+		return pool.Event{}, s.answer(req, in, ctl.AppendStatus(answer[:0], s.status()))
+	case ctl.CmdReport:
+		return pool.Event{}, s.report(req, in)
+	case ctl.CmdNest:
+		return s.nest(req, in)
+	case ctl.CmdRelay:
+		return s.relay(req, in)
 	case ctl.CmdSet:
 		mask, limits, err := ctl.ParseSettings(in.Data)
 		if err != nil {
@@ -52,22 +45,4 @@ func (s *Server) answer(req fusewire.Request, in fusewire.IoctlIn, data []byte) 
 	}
 	s.body = fusewire.AppendIoctl(s.body[:0], 0, data)
 	return s.conn.Reply(req.Unique, s.body)
-}
-
-// nested says whether an ancestor of c holds a token, under which c may then run.
-func (s *Server) nested(c pool.Client) bool {
-	pid, ok := s.PID(c)
-	if !ok {
-		return false
-	}
-	for _, ancestor := range proc.Root.Ancestors(pid, maxAncestors) {
-		id, ok := s.procs.Watched(ancestor)
-		if !ok {
-			continue
-		}
-		if s.pool.Holds(pool.Client(id)) > 0 {
-			return true
-		}
-	}
-	return false
 }

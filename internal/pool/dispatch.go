@@ -1,6 +1,18 @@
 package pool
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+// share gives what is free to those who wait, what nobody waits for to the relays, and slots to those who may have them.
+// An event does so before it asks for
+// something itself: what time has freed does not belong to the one who happens to come now.
+func (p *Pool) share() {
+	p.dispatch()
+	p.tell()
+	p.settle()
+}
 
 // dispatch gives what is free to the candidates, first to the one that holds least and has waited longest. A blocked read
 // is answered; a poll is woken, one for each token, and a process that tries again and again is waited for: for these two
@@ -10,7 +22,7 @@ func (p *Pool) dispatch() {
 		c := p.candidates[0]
 		switch {
 		case c.waiting.first != nil:
-			p.grant(c, p.dequeue(c.waiting.first), true)
+			p.serve(c.waiting.first)
 		case c.armed > 0:
 			w := c.watches
 			for w.told {
@@ -112,16 +124,18 @@ func (p *Pool) Next() (time.Duration, bool) {
 			at, any = t, true
 		}
 	}
-	if p.refused != 0 && p.waiters > 0 {
+	spare := slices.ContainsFunc(p.relays, func(c *client) bool { return c.relay.want > 0 })
+	if p.refused != 0 && (p.waiters > 0 || spare) {
 		earliest(p.refused)
 	}
-	if len(p.candidates) == 0 {
+	if len(p.candidates) == 0 && !spare {
 		return at, any
 	}
 	if len(p.reservations) > 0 {
 		earliest(p.reservations[0].deadline)
 	}
-	if p.Free() > len(p.reservations) {
+	// Beside a limit per process, too, tokens are free. No time ends that.
+	if p.Free() > len(p.reservations) && p.limited() {
 		if p.known {
 			earliest(p.sampled + p.limits.RecheckTimeout)
 		} else {
@@ -164,11 +178,20 @@ func (p *Pool) Holds(id Client) int {
 	return 0
 }
 
-// Knows says whether anything would be lost if id were forgotten: tokens, a loan, a wait or a watch.
-func (p *Pool) Knows(id Client) bool {
-	c := p.clients[id]
-	return c != nil && (c.held() > 0 || c.lender || c.wants() || c.watches != nil || c.reserved > 0)
+// Slots is the number of slots that id has for its descendants: one for each token, and the one it shares itself.
+func (p *Pool) Slots(id Client) int {
+	if c := p.clients[id]; c != nil {
+		return c.slots()
+	}
+	return 0
 }
 
-// Pending says whether t is a read that waits.
+// Knows says whether anything would be lost if id were forgotten: tokens, a loan, a wait, a watch or a slot.
+func (p *Pool) Knows(id Client) bool {
+	c := p.clients[id]
+	return c != nil && (c.held() > 0 || c.lender || c.wants() || c.watches != nil || c.reserved > 0 ||
+		c.relay != nil || c.host != nil || c.guests > 0)
+}
+
+// Pending says whether t is a request that waits.
 func (p *Pool) Pending(t Ticket) bool { return p.tickets[t] != nil }

@@ -35,7 +35,7 @@ const (
 	Forget
 	// Refuse: the Grant of Ticket to Client, no lender, could not be made safe and was not delivered. Wait is the Grant's.
 	Refuse
-	// Lost: the Grant of Ticket to Client found nobody to take it. Private is the Grant's.
+	// Lost: N tokens given to Client, or with Private its own, found nobody to take them.
 	Lost
 	// Set: the fields Mask of Limits are to change, on Ticket.
 	Set
@@ -45,20 +45,40 @@ const (
 	Tick
 	// Stop: no token is given any more, and nobody is to wait.
 	Stop
+	// Relay: Client, which passes its tokens on to others, asks on Ticket what there is for it, and withdraws what it
+	// asked before. It would take N tokens that nobody else waits for; if Wait it waits for one as in Acquire; if Idle it
+	// has one that it has no use for. Less is what it was told last.
+	Relay
+	// Nest: Client wants a slot to run in, on Ticket: that of one of its ancestors Under, or a token.
+	Nest
+	// Leave: Client gives up its ancestor's slot, on Ticket, or never heard that it has one, with no Ticket.
+	Leave
 )
 
 // asks says whether an event of kind k waits for an answer on its Ticket.
-func (k EventKind) asks() bool { return k == Acquire || k == Return || k == Watch || k == Set }
+func (k EventKind) asks() bool {
+	switch k {
+	case Acquire, Return, Watch, Set, Relay, Nest, Leave:
+		return true
+	}
+	return false
+}
+
+// MaxUnder is how many ancestors a Nest looks at.
+const MaxUnder = 4
 
 // An Event is what happened. Fields that its Kind does not name are zero.
 type Event struct {
 	Kind    EventKind
 	Wait    bool
 	Private bool
+	Idle    bool
+	Less    bool
 	Client  Client
 	Ticket  Ticket
 	Handle  Handle
 	N       int
+	Under   [MaxUnder]Client // those that are 0 are none
 	Mask    Field
 	Limits  Limits
 	Load    float64
@@ -89,6 +109,13 @@ const (
 	Changed
 	// Invalid: the settings of Ticket were out of range, and none was taken.
 	Invalid
+	// Relayed: Ticket, of a Relay, gets N tokens. Wanted: somebody else waits, and Client has an idle token. Less: somebody
+	// waits who holds at least two tokens less than Client.
+	Relayed
+	// Nested: Ticket gets a token if N is 1, else the slot of an ancestor.
+	Nested
+	// Left: the client of Ticket has left the slot of its ancestor.
+	Left
 	// Wake: whoever polls Handle should look again. Client, if any, has a token kept for it, or had: if it has ended, say so.
 	Wake
 )
@@ -99,6 +126,8 @@ type Effect struct {
 	Wait    bool
 	Private bool
 	Ready   bool
+	Wanted  bool
+	Less    bool
 	Client  Client
 	Ticket  Ticket
 	Handle  Handle
@@ -108,11 +137,12 @@ type Effect struct {
 var eventNames = [...]string{
 	Acquire: "acquire", Return: "return", Cancel: "cancel", Watch: "watch", Close: "close", Exit: "exit", Forget: "forget",
 	Refuse: "refuse", Lost: "lost", Set: "set", Sample: "sample", Tick: "tick", Stop: "stop",
+	Relay: "relay", Nest: "nest", Leave: "leave",
 }
 
 var effectNames = [...]string{
 	Grant: "grant", Deny: "deny", Accept: "accept", Excess: "excess", Readiness: "readiness", Interrupt: "interrupt",
-	Abort: "abort", Changed: "changed", Invalid: "invalid", Wake: "wake",
+	Abort: "abort", Changed: "changed", Invalid: "invalid", Relayed: "relayed", Nested: "nested", Left: "left", Wake: "wake",
 }
 
 func (k EventKind) String() string  { return nameOf(eventNames[:], int(k)) }
@@ -131,14 +161,25 @@ func (e Event) String() string {
 	b.WriteString(e.Kind.String())
 	describe(&b, e.Client, e.Ticket, e.Handle)
 	switch e.Kind {
-	case Return:
+	case Return, Lost:
 		fmt.Fprintf(&b, " n=%d", e.N)
+	case Relay:
+		fmt.Fprintf(&b, " n=%d", e.N)
+		describeFlag(&b, "idle", e.Idle)
+		describeFlag(&b, "less", e.Less)
+	case Nest:
+		for _, c := range e.Under {
+			if c != 0 {
+				fmt.Fprintf(&b, " under=%d", c)
+			}
+		}
 	case Set:
 		describeLimits(&b, e.Mask, e.Limits)
 	case Sample:
 		fmt.Fprintf(&b, " load=%v memory=%d", e.Load, e.Memory)
 	}
-	describeFlags(&b, e.Wait, e.Private)
+	describeFlag(&b, "wait", e.Wait)
+	describeFlag(&b, "private", e.Private)
 	return b.String()
 }
 
@@ -148,12 +189,17 @@ func (e Effect) String() string {
 	b.WriteString(e.Kind.String())
 	describe(&b, e.Client, e.Ticket, e.Handle)
 	switch e.Kind {
-	case Accept:
+	case Accept, Nested:
 		fmt.Fprintf(&b, " n=%d", e.N)
+	case Relayed:
+		fmt.Fprintf(&b, " n=%d", e.N)
+		describeFlag(&b, "wanted", e.Wanted)
+		describeFlag(&b, "less", e.Less)
 	case Readiness:
 		fmt.Fprintf(&b, " ready=%t", e.Ready)
 	}
-	describeFlags(&b, e.Wait, e.Private)
+	describeFlag(&b, "wait", e.Wait)
+	describeFlag(&b, "private", e.Private)
 	return b.String()
 }
 
@@ -169,12 +215,9 @@ func describe(b *strings.Builder, c Client, t Ticket, h Handle) {
 	}
 }
 
-func describeFlags(b *strings.Builder, wait, private bool) {
-	if wait {
-		b.WriteString(" wait")
-	}
-	if private {
-		b.WriteString(" private")
+func describeFlag(b *strings.Builder, name string, set bool) {
+	if set {
+		b.WriteString(" " + name)
 	}
 }
 

@@ -56,7 +56,7 @@ func (p *Pool) CheckInvariants() error {
 }
 
 func (p *Pool) checkClient(c *client) error {
-	used, reads, armed := map[uint32]bool{}, 0, 0
+	used, waiting, armed := map[uint32]bool{}, 0, 0
 	for i, j := range c.jobs {
 		if used[j.number] || !c.uses(j.number) {
 			return fmt.Errorf("job number %d twice, or not marked", j.number)
@@ -71,12 +71,17 @@ func (p *Pool) checkClient(c *client) error {
 			return fmt.Errorf("job number %d is marked and not held", n)
 		}
 	}
+	guests, plain := 0, 0
+	for _, o := range p.clients {
+		guests += btoi(o.host == c)
+	}
 	var last *waiter
 	for w := c.waiting.first; w != nil; last, w = w, w.next {
-		if w.client != c || w.prev != last || p.tickets[w.ticket] != w {
+		if w.client != c || w.prev != last || p.tickets[w.ticket] != w || !w.listed {
 			return fmt.Errorf("read %d is not linked", w.ticket)
 		}
-		reads++
+		waiting++
+		plain += btoi(w.purpose == reads)
 	}
 	if c.waiting.last != last {
 		return fmt.Errorf("the list of reads ends elsewhere")
@@ -92,17 +97,24 @@ func (p *Pool) checkClient(c *client) error {
 		reserved += btoi(r.client == c)
 	}
 	limit := p.limits.PerProcess
-	candidate := (reads > 0 || armed > 0 || c.retries) && !c.refused && (limit == 0 || len(c.jobs)+reserved < limit)
+	candidate := (waiting > 0 || armed > 0 || c.retries) && !c.refused && (limit == 0 || len(c.jobs)+reserved < limit)
 	switch {
 	case armed != c.armed || reserved != c.reserved:
 		return fmt.Errorf("%d armed counted as %d, %d reserved as %d", armed, c.armed, reserved, c.reserved)
 	case candidate != (c.index >= 0):
 		return fmt.Errorf("is a candidate: %t, at %d of the heap", candidate, c.index)
-	case c.in && (!c.lender || reads > 0):
-		return fmt.Errorf("a private token is in, lender %t, %d reads wait", c.lender, reads)
+	case c.in && (!c.lender || plain > 0):
+		return fmt.Errorf("a private token is in, lender %t, %d reads wait", c.lender, plain)
+	case guests != c.guests:
+		return fmt.Errorf("%d guests, %d counted", guests, c.guests)
+	case c.relay != nil && (c.relay.waiter.client != c || c.relay.waiter.purpose != relays || c.relay.waiter.listed != c.relay.wait):
+		return fmt.Errorf("its relay is another's")
+	case c.nest != nil && (c.nest.waiter.client != c || c.nest.waiter.purpose != nests || c.host != nil):
+		return fmt.Errorf("its nest is another's, or it has a slot already")
 	case len(c.jobs) > 0 && !c.taken:
 		return fmt.Errorf("holds what it never took")
-	case !c.taken && !c.lender && c.watches == nil && reads == 0 && !c.retries && reserved == 0:
+	case !c.taken && !c.lender && c.watches == nil && waiting == 0 && !c.retries && reserved == 0 &&
+		c.relay == nil && c.host == nil && c.guests == 0:
 		return fmt.Errorf("is remembered for nothing")
 	}
 	return nil
@@ -133,6 +145,19 @@ func (p *Pool) checkLists(retriers int) error {
 	for t, w := range p.tickets {
 		if w.ticket != t || p.clients[w.client.id] != w.client {
 			return fmt.Errorf("read %d is filed wrong", t)
+		}
+	}
+	relaying, nesting := 0, 0
+	for _, c := range p.clients {
+		relaying += btoi(c.relay != nil)
+		nesting += btoi(c.nest != nil)
+	}
+	if relaying != len(p.relays) || nesting != len(p.nests) {
+		return fmt.Errorf("%d relays and %d nests, %d and %d in the lists", relaying, nesting, len(p.relays), len(p.nests))
+	}
+	for _, c := range p.nests {
+		if host := p.hostOf(c, c.nest.under); host != nil {
+			return fmt.Errorf("client %d waits for a slot, and %d has one", c.id, host.id)
 		}
 	}
 	n := 0
@@ -192,7 +217,10 @@ func newAuditor() *auditor {
 // book books what p answered to e, and returns what can't be.
 func (a *auditor) book(p *Pool, e Event, effects []Effect) error {
 	switch e.Kind {
-	case Acquire, Return, Watch, Set:
+	case Acquire, Return, Watch, Set, Relay, Nest, Leave:
+		if e.Ticket == 0 {
+			break
+		}
 		a.open[e.Ticket] = e.Client
 	case Refuse:
 		a.open[e.Ticket] = e.Client
@@ -202,7 +230,7 @@ func (a *auditor) book(p *Pool, e Event, effects []Effect) error {
 		if e.Private {
 			a.lenders[e.Client] = true
 		} else {
-			a.give(e.Client, 1)
+			a.give(e.Client, e.N)
 		}
 	case Forget:
 		if _, lends := a.lenders[e.Client]; !lends && a.held[e.Client] == 0 {
@@ -248,6 +276,11 @@ func (a *auditor) move(e Event, f Effect) error {
 		}
 		a.held[f.Client]++
 		a.taken[f.Client] = true
+	case f.Kind == Relayed || f.Kind == Nested:
+		if f.N > 0 {
+			a.held[f.Client] += f.N
+			a.taken[f.Client] = true
+		}
 	case f.Kind == Accept || f.Kind == Excess:
 		n := min(e.N, a.held[e.Client])
 		a.give(e.Client, n)

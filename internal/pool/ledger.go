@@ -22,8 +22,12 @@ type client struct {
 	lender, in bool
 
 	waiting waiterList
-	watches *watch // by nextOfClient
-	armed   int    // watches that have not been told since they were armed
+	relay   *relay  // what it asked and has no answer to
+	nest    *nest   // it waits for a slot or a token
+	host    *client // the ancestor whose slot it shares
+	guests  int     // clients whose host it is
+	watches *watch  // by nextOfClient
+	armed   int     // watches that have not been told since they were armed
 	denied  time.Duration
 	// retries: it was denied within retryWindow. Then it is on the list from Pool.oldestRetrier to newestRetrier.
 	retries      bool

@@ -29,6 +29,7 @@ const (
 // INVARIANT: a client is in candidates if and only if it wants a token and its own limit allows one more
 // INVARIANT: after Step, no token is free and unreserved beside a candidate, unless load or memory holds it back
 // INVARIANT: a private token is in no count of the pool's
+// INVARIANT: after Step, nobody waits for a slot beside an ancestor that has more slots than guests
 type Pool struct {
 	limits Limits
 	now    time.Duration
@@ -41,6 +42,8 @@ type Pool struct {
 	oldestRetrier *client
 	newestRetrier *client
 	reservations  []reservation // by deadline
+	relays        []*client     // those that have asked and have no answer, in that order
+	nests         []*client     // those that wait for a slot or a token, in that order
 
 	load    float64
 	memory  int64
@@ -118,8 +121,15 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 	case Tick:
 	case Stop:
 		p.stop()
+	case Relay:
+		p.relay(e)
+	case Nest:
+		p.nest(e)
+	case Leave:
+		p.leave(e)
 	}
-	p.dispatch()
+	p.settle() // before tokens are given to those who can do without
+	p.share()
 	return p.effects
 }
 
@@ -136,16 +146,17 @@ func (p *Pool) clientOf(id Client) *client {
 }
 
 func (p *Pool) acquire(e Event) {
-	p.dispatch() // what time has freed belongs to those who wait, not to the one who happens to come now
+	p.share()
 	c := p.clientOf(e.Client)
 	switch {
 	case c.in:
 		c.in = false
 		p.emit(Effect{Kind: Grant, Client: c.id, Ticket: e.Ticket, Wait: e.Wait, Private: true})
 	case p.mayTake(c):
-		p.grant(c, e.Ticket, e.Wait)
+		p.take(c)
+		p.emit(Effect{Kind: Grant, Client: c.id, Ticket: e.Ticket, Wait: e.Wait})
 	case e.Wait:
-		p.enqueue(c, e.Ticket, false)
+		p.enqueue(p.newWaiter(c, e.Ticket, reads), false)
 	default:
 		p.deny(c)
 		p.emit(Effect{Kind: Deny, Ticket: e.Ticket})
@@ -173,8 +184,8 @@ func (p *Pool) over() bool {
 
 func (p *Pool) limited() bool { return p.limits.LoadAverage > 0 || p.limits.MinMemory > 0 }
 
-// grant gives c a token for t, the one reserved for it if there is one. The caller updates c.
-func (p *Pool) grant(c *client, t Ticket, wait bool) {
+// take puts one token on the ledger of c, the one reserved for it if there is one. The caller updates c.
+func (p *Pool) take(c *client) {
 	p.unreserve(c)
 	c.take(p.now)
 	p.held++
@@ -182,7 +193,21 @@ func (p *Pool) grant(c *client, t Ticket, wait bool) {
 	if c.waiting.first != nil {
 		c.since = c.waiting.first.since
 	}
-	p.emit(Effect{Kind: Grant, Client: c.id, Ticket: t, Wait: wait})
+}
+
+// serve gives a token to w, which waits. The caller updates its client.
+func (p *Pool) serve(w *waiter) {
+	c := w.client
+	f := Effect{Kind: Grant, Client: c.id, Wait: true}
+	switch w.purpose {
+	case relays:
+		f = Effect{Kind: Relayed, Client: c.id, N: 1, Less: c.relay.less}
+	case nests:
+		f = Effect{Kind: Nested, Client: c.id, N: 1}
+	}
+	f.Ticket = p.dequeue(w)
+	p.take(c)
+	p.emit(f)
 }
 
 func (p *Pool) giveBack(e Event) {
@@ -203,6 +228,9 @@ func (p *Pool) giveBack(e Event) {
 // offerPrivate hands a private token that came in to a read or poll of its own process.
 func (p *Pool) offerPrivate(c *client) {
 	w := c.waiting.first
+	for w != nil && w.purpose != reads {
+		w = w.next
+	}
 	if w == nil {
 		p.wakeAll(c)
 		return
@@ -213,7 +241,7 @@ func (p *Pool) offerPrivate(c *client) {
 }
 
 func (p *Pool) watch(e Event) {
-	p.dispatch() // as in acquire
+	p.share()
 	c := p.clientOf(e.Client)
 	ready := c.in || p.mayTake(c)
 	p.emit(Effect{Kind: Readiness, Ticket: e.Ticket, Ready: ready})
@@ -234,6 +262,10 @@ func (p *Pool) exit(id Client) {
 	for c.waiting.first != nil {
 		p.emit(Effect{Kind: Interrupt, Ticket: p.dequeue(c.waiting.first)})
 	}
+	if c.relay != nil {
+		p.emit(Effect{Kind: Interrupt, Ticket: p.dequeue(c.relay.waiter)})
+	}
+	p.unshare(c)
 	p.dropWatches(c)
 	p.unlistRetrier(c)
 	for c.reserved > 0 {
@@ -259,7 +291,7 @@ func (p *Pool) refuse(e Event) {
 		p.refused = p.now + refuseWindow
 	}
 	if e.Wait {
-		p.enqueue(c, e.Ticket, true)
+		p.enqueue(p.newWaiter(c, e.Ticket, reads), true)
 	} else {
 		p.deny(c)
 		p.emit(Effect{Kind: Deny, Ticket: e.Ticket})
@@ -279,7 +311,7 @@ func (p *Pool) lost(e Event) {
 		}
 		return
 	}
-	if c.held() > 0 {
+	for range min(e.N, c.held()) {
 		c.undo()
 		p.held--
 	}

@@ -18,15 +18,15 @@ type shape struct {
 	clients int // alive at a time
 	jobs    int
 	handles int // open files that several clients share, 0: each has its own
-	weights [Stop + 1]int
+	weights [Leave + 1]int
 	rude    int // of 100 returns and tickets, so many are made up
 }
 
-var usual = [Stop + 1]int{
-	Acquire: 30, Return: 24, Cancel: 6, Watch: 16, Close: 1, Exit: 1, Forget: 1, Refuse: 1, Lost: 1, Set: 1, Sample: 1, Tick: 10,
+var usual = [Leave + 1]int{
+	Acquire: 30, Return: 24, Cancel: 6, Watch: 16, Close: 1, Exit: 1, Forget: 1, Refuse: 1, Lost: 1, Set: 1, Sample: 1, Tick: 10, Relay: 2, Nest: 1, Leave: 1,
 }
 
-func usually(change func(w *[Stop + 1]int)) [Stop + 1]int {
+func usually(change func(w *[Leave + 1]int)) [Leave + 1]int {
 	w := usual
 	change(&w)
 	return w
@@ -36,17 +36,23 @@ var shapes = []shape{
 	{name: "few clients, many tokens", clients: 3, jobs: 40, weights: usual},
 	{name: "many clients, one token", clients: 24, jobs: 1, weights: usual, rude: 2},
 	{name: "ordinary", clients: 8, jobs: 4, weights: usual, rude: 2},
-	{name: "lenders", clients: 8, jobs: 4, handles: 3, rude: 40, weights: usually(func(w *[Stop + 1]int) {
+	{name: "lenders", clients: 8, jobs: 4, handles: 3, rude: 40, weights: usually(func(w *[Leave + 1]int) {
 		w[Exit], w[Forget], w[Lost] = 6, 4, 6
 	})},
-	{name: "limits flapping", clients: 12, jobs: 8, weights: usually(func(w *[Stop + 1]int) {
+	{name: "limits flapping", clients: 12, jobs: 8, weights: usually(func(w *[Leave + 1]int) {
 		w[Set], w[Sample], w[Refuse] = 10, 14, 3
 	})},
-	{name: "shared handles", clients: 10, jobs: 2, handles: 3, weights: usually(func(w *[Stop + 1]int) {
+	{name: "shared handles", clients: 10, jobs: 2, handles: 3, weights: usually(func(w *[Leave + 1]int) {
 		w[Watch], w[Acquire], w[Close] = 40, 20, 3
 	})},
-	{name: "rude", clients: 8, jobs: 3, handles: 5, rude: 30, weights: usually(func(w *[Stop + 1]int) {
+	{name: "rude", clients: 8, jobs: 3, handles: 5, rude: 30, weights: usually(func(w *[Leave + 1]int) {
 		w[Close], w[Exit], w[Cancel] = 8, 6, 20
+	})},
+	{name: "relays", clients: 6, jobs: 6, weights: usually(func(w *[Leave + 1]int) {
+		w[Relay], w[Watch], w[Cancel], w[Lost] = 30, 6, 6, 4
+	})},
+	{name: "nests", clients: 10, jobs: 3, weights: usually(func(w *[Leave + 1]int) {
+		w[Nest], w[Leave], w[Exit] = 30, 14, 4
 	})},
 }
 
@@ -149,6 +155,19 @@ func (w *world) event(p *Pool) Event {
 		return Event{Kind: kind, Client: c}
 	case Set:
 		return w.setting()
+	case Relay:
+		return Event{
+			Kind: kind, Client: c, Ticket: w.ticket(), N: w.rand.IntN(4),
+			Wait: w.percent(40), Idle: w.percent(40), Less: w.percent(20),
+		}
+	case Nest:
+		e := Event{Kind: kind, Client: c, Ticket: w.ticket()}
+		for i := range w.rand.IntN(MaxUnder + 1) {
+			e.Under[i] = w.alive[w.rand.IntN(len(w.alive))]
+		}
+		return e
+	case Leave:
+		return Event{Kind: kind, Client: c, Ticket: w.ticket()}
 	case Sample:
 		return Event{Kind: kind, Load: float64(w.rand.IntN(8)), Memory: int64(w.rand.IntN(8))}
 	}
@@ -162,10 +181,19 @@ func (w *world) fail(p *Pool) Event {
 	g := w.grants[i]
 	w.grants = slices.Delete(w.grants, i, i+1)
 	kind := Lost
+	if g.Kind == Nested && g.N == 0 {
+		return Event{Kind: Leave, Client: g.Client}
+	}
+	if g.Kind != Grant {
+		return Event{Kind: Lost, Client: g.Client, N: g.N}
+	}
 	if c := p.clients[g.Client]; c != nil && !c.lender && w.rand.IntN(w.weights[Refuse]+w.weights[Lost]) < w.weights[Refuse] {
 		kind = Refuse
 	}
-	return Event{Kind: kind, Client: g.Client, Ticket: g.Ticket, Wait: g.Wait, Private: g.Private}
+	if kind == Lost {
+		return Event{Kind: Lost, Client: g.Client, N: 1, Private: g.Private}
+	}
+	return Event{Kind: Refuse, Client: g.Client, Ticket: g.Ticket, Wait: g.Wait}
 }
 
 func (w *world) oldTicket(p *Pool) Ticket {
@@ -227,7 +255,7 @@ func (t *trial) step(e Event) error {
 		return err
 	}
 	for _, f := range got {
-		if f.Kind == Grant {
+		if f.Kind == Grant || f.Kind == Relayed && f.N > 0 || f.Kind == Nested {
 			t.world.grants = append(t.world.grants, f)
 		}
 	}
@@ -331,7 +359,7 @@ func TestTicksChangeNothing(t *testing.T) {
 			e := w.event(p)
 			got := slices.Clone(p.Step(w.now, e))
 			var want []Effect
-			if e.Kind == Acquire || e.Kind == Watch || e.Kind == Tick {
+			if slices.Contains([]EventKind{Acquire, Watch, Relay, Nest, Tick}, e.Kind) {
 				want = slices.Clone(ticked.Step(w.now, Event{Kind: Tick}))
 			}
 			want = append(want, ticked.Step(w.now, e)...)

@@ -5,15 +5,26 @@ import (
 	"time"
 )
 
-// A waiter is one blocked read. It lives on its client's list and in Pool.tickets.
+// A waiter is one request that has no answer yet. It is in Pool.tickets, and on its client's list if it waits for a token.
 type waiter struct {
 	ticket     Ticket
 	client     *client
 	since      time.Duration
 	next, prev *waiter
+	purpose    purpose
+	listed     bool
 }
 
-// waiterList is the blocked reads of one client, oldest first.
+// A purpose is what a waiter will do with its token.
+type purpose uint8
+
+const (
+	reads  purpose = iota // Acquire
+	relays                // Relay
+	nests                 // Nest
+)
+
+// waiterList is the requests of one client that wait for a token, oldest first.
 type waiterList struct {
 	first, last *waiter
 }
@@ -130,7 +141,8 @@ func (p *Pool) update(c *client) {
 		c.waits = waits
 		p.waiters += sign(waits)
 	}
-	if !c.taken && !c.lender && !c.wants() && c.watches == nil && c.reserved == 0 {
+	if !c.taken && !c.lender && !c.wants() && c.watches == nil && c.reserved == 0 &&
+		c.relay == nil && c.host == nil && c.guests == 0 {
 		delete(p.clients, c.id)
 	}
 }
@@ -142,30 +154,45 @@ func sign(up bool) int {
 	return -1
 }
 
-// enqueue makes the read t of c wait.
-func (p *Pool) enqueue(c *client, t Ticket, front bool) {
-	p.claim(c)
+// newWaiter files the request t of c.
+func (p *Pool) newWaiter(c *client, t Ticket, what purpose) *waiter {
 	w := p.freeWaiters
 	if w == nil {
 		w = new(waiter)
 	} else {
 		p.freeWaiters = w.next
 	}
-	*w = waiter{ticket: t, client: c, since: p.now}
+	*w = waiter{ticket: t, client: c, since: p.now, purpose: what}
+	p.tickets[t] = w
+	return w
+}
+
+// enqueue makes w wait for a token. The caller updates its client.
+func (p *Pool) enqueue(w *waiter, front bool) {
+	c := w.client
+	p.claim(c)
+	w.listed = true
 	if front {
 		c.waiting.pushFront(w)
 	} else {
 		c.waiting.pushBack(w)
 	}
-	p.tickets[t] = w
 }
 
 // dequeue ends the wait of w and returns its ticket. The caller updates its client.
 func (p *Pool) dequeue(w *waiter) Ticket {
 	c, t := w.client, w.ticket
 	delete(p.tickets, t)
-	c.waiting.remove(w)
-	if !c.wants() {
+	switch w.purpose {
+	case relays:
+		c.relay, p.relays = nil, without(p.relays, c)
+	case nests:
+		c.nest, p.nests = nil, without(p.nests, c)
+	}
+	if w.listed {
+		c.waiting.remove(w)
+	}
+	if w.listed && !c.wants() {
 		c.left = p.now
 	}
 	*w = waiter{next: p.freeWaiters}

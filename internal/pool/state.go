@@ -23,6 +23,8 @@ type State struct {
 	Clients []ClientState // by ID
 	// Reservations are by deadline, and the first of a client's own first.
 	Reservations []Reservation
+	Relays       []RelayState // in the order in which they asked
+	Nests        []NestState  // in the order in which they began to wait
 }
 
 // A ClientState is one process.
@@ -39,6 +41,7 @@ type ClientState struct {
 	Refused bool          // its last Grant could not be made safe
 	Since   time.Duration // when the present wait began
 	Left    time.Duration // when the last one was given up
+	Host    Client        // the ancestor whose slot it shares, or 0
 }
 
 // A Job is one token out.
@@ -47,7 +50,7 @@ type Job struct {
 	Since  time.Duration
 }
 
-// Waiting is one blocked read.
+// Waiting is one request that waits for a token: a blocked read, or what Relays and Nests have under the same ticket.
 type Waiting struct {
 	Ticket Ticket
 	Since  time.Duration
@@ -59,13 +62,28 @@ type Watching struct {
 	Told   bool
 }
 
+// A RelayState is the question of a relay that has no answer yet, as in an Event. If Wait, its client is waiting by Ticket.
+type RelayState struct {
+	Client           Client
+	Ticket           Ticket
+	N                int
+	Wait, Idle, Less bool
+}
+
+// A NestState is a client waiting, by Ticket, for the slot of an ancestor or a token.
+type NestState struct {
+	Client Client
+	Ticket Ticket
+	Under  [MaxUnder]Client
+}
+
 // A Reservation is one token kept for a client.
 type Reservation struct {
 	Client   Client
 	Deadline time.Duration
 }
 
-// Waits says whether c is in a blocked read or a poll that waits, since c.Since.
+// Waits says whether c waits for a token, since c.Since.
 func (c *ClientState) Waits() bool {
 	return len(c.Waiting) > 0 || slices.ContainsFunc(c.Watches, func(w Watching) bool { return !w.Told })
 }
@@ -82,6 +100,13 @@ func (p *Pool) State() State {
 	for _, r := range p.reservations {
 		s.Reservations = append(s.Reservations, Reservation{r.client.id, r.deadline})
 	}
+	for _, c := range p.relays {
+		r := c.relay
+		s.Relays = append(s.Relays, RelayState{c.id, r.waiter.ticket, r.want, r.wait, r.idle, r.less})
+	}
+	for _, c := range p.nests {
+		s.Nests = append(s.Nests, NestState{c.id, c.nest.waiter.ticket, c.nest.under})
+	}
 	return s
 }
 
@@ -89,6 +114,9 @@ func (c *client) state() ClientState {
 	s := ClientState{
 		ID: c.id, Taken: c.taken, Lender: c.lender, In: c.in,
 		Denied: c.denied, Retries: c.retries, Refused: c.refused, Since: c.since, Left: c.left,
+	}
+	if c.host != nil {
+		s.Host = c.host.id
 	}
 	for _, j := range c.jobs {
 		s.Jobs = append(s.Jobs, Job{j.number, j.since})
@@ -121,6 +149,12 @@ func Restore(s State) (*Pool, error) {
 	if p.held != s.Held {
 		return nil, errors.New("pool state: the clients' tokens do not add up to those held")
 	}
+	if err := p.restoreRequests(s); err != nil {
+		return nil, err
+	}
+	if err := p.restoreHosts(s.Clients); err != nil {
+		return nil, err
+	}
 	p.restoreRetriers(s.Clients)
 	if p.stopped && len(p.tickets) > 0 {
 		return nil, errors.New("pool state: stopped, and yet somebody waits")
@@ -152,8 +186,8 @@ func (p *Pool) restoreClient(s *ClientState) error {
 	c := p.clientOf(s.ID)
 	c.taken, c.lender, c.in, c.refused = s.Taken, s.Lender, s.In, s.Refused
 	c.since, c.left, c.denied = s.Since, s.Left, s.Denied
-	if s.In && (!s.Lender || len(s.Waiting) > 0) {
-		return errors.New("pool state: a private token nobody lent, or beside its own reader")
+	if s.In && !s.Lender {
+		return errors.New("pool state: a private token nobody lent")
 	}
 	if max(s.Denied, s.Since, s.Left) > p.now {
 		return errors.New("pool state: a client denied, or waiting, later than now")
@@ -176,9 +210,9 @@ func (p *Pool) restoreClient(s *ClientState) error {
 		if p.tickets[w.Ticket] != nil || w.Since > p.now {
 			return errors.New("pool state: a ticket twice, or later than now")
 		}
-		waiting := &waiter{ticket: w.Ticket, client: c, since: w.Since}
+		waiting := p.newWaiter(c, w.Ticket, reads)
+		waiting.since, waiting.listed = w.Since, true
 		c.waiting.pushBack(waiting)
-		p.tickets[w.Ticket] = waiting
 	}
 	for i, w := range s.Watches {
 		if slices.ContainsFunc(s.Watches[:i], func(o Watching) bool { return o.Handle == w.Handle }) {
@@ -188,6 +222,54 @@ func (p *Pool) restoreClient(s *ClientState) error {
 		if watch.told = w.Told; !w.Told {
 			c.armed++
 		}
+	}
+	return nil
+}
+
+// restoreRequests makes relays and nests of the waiters that are no reads.
+func (p *Pool) restoreRequests(s State) error {
+	for _, r := range s.Relays {
+		c, w := p.clients[r.Client], p.tickets[r.Ticket]
+		if c == nil || c.relay != nil || r.N < 0 || r.N > MaxJobs || (w != nil) != r.Wait || w != nil && w.client != c {
+			return errors.New("pool state: a relay twice, or one that is nobody's")
+		}
+		if w == nil {
+			w = p.newWaiter(c, r.Ticket, relays)
+		}
+		w.purpose = relays
+		c.relay = &relay{waiter: w, want: r.N, wait: r.Wait, idle: r.Idle, less: r.Less}
+		p.relays = append(p.relays, c)
+	}
+	for _, n := range s.Nests {
+		c, w := p.clients[n.Client], p.tickets[n.Ticket]
+		if c == nil || c.nest != nil || w == nil || w.client != c || w.purpose != reads {
+			return errors.New("pool state: a nest twice, or one that is nobody's")
+		}
+		w.purpose = nests
+		c.nest = &nest{waiter: w, under: n.Under}
+		p.nests = append(p.nests, c)
+	}
+	for _, c := range p.clients {
+		for w := c.waiting.first; w != nil; w = w.next {
+			if c.in && w.purpose == reads {
+				return errors.New("pool state: a private token beside its own reader")
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Pool) restoreHosts(clients []ClientState) error {
+	for i := range clients {
+		s := &clients[i]
+		if s.Host == 0 {
+			continue
+		}
+		c, host := p.clients[s.ID], p.clients[s.Host]
+		if host == nil || host == c || c.nest != nil {
+			return errors.New("pool state: a client in the slot of nobody, or of itself, or that waits for one")
+		}
+		p.lodge(c, host)
 	}
 	return nil
 }

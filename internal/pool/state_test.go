@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// sound is the state of a pool with something of everything: two tokens held, one of the rest reserved, a lender, a blocked
-// read, a poll, a retrier.
+// sound is the state of a pool with something of everything: two tokens held and the third reserved, a lender, a blocked
+// read, a poll, a retrier, a relay that waits and one that does not, two guests and one who would be the third.
 func sound() State {
 	p := New(DefaultLimits(3))
 	for _, e := range []Event{
@@ -20,7 +20,12 @@ func sound() State {
 		{Kind: Watch, Client: 2, Ticket: 5, Handle: 20, Wait: true},
 		{Kind: Acquire, Client: 3, Ticket: 6},
 		{Kind: Acquire, Client: 5, Ticket: 7, Wait: true},
+		{Kind: Relay, Client: 6, Ticket: 9, N: 2, Wait: true},
+		{Kind: Relay, Client: 7, Ticket: 10, N: 1},
+		{Kind: Nest, Client: 8, Ticket: 11, Under: [MaxUnder]Client{4, 1}},
+		{Kind: Nest, Client: 9, Ticket: 12, Under: [MaxUnder]Client{4, 1}},
 		{Kind: Return, Client: 1, Ticket: 8, N: 1},
+		{Kind: Nest, Client: 10, Ticket: 13, Under: [MaxUnder]Client{4, 1}},
 	} {
 		p.Step(time.Millisecond, e)
 	}
@@ -39,8 +44,12 @@ func TestRestore(t *testing.T) {
 	if got := p.State(); !reflect.DeepEqual(got, s) {
 		t.Errorf("state is\n%+v, was\n%+v", got, s)
 	}
-	if n := len(s.Clients); n != 5 {
-		t.Errorf("%d clients in the state, want 5: %+v", n, s)
+	guests := 0
+	for _, c := range s.Clients {
+		guests += btoi(c.Host == 1)
+	}
+	if len(s.Clients) != 10 || len(s.Reservations) != 1 || len(s.Relays) != 2 || len(s.Nests) != 1 || guests != 2 {
+		t.Errorf("the state is not as described: %+v", s)
 	}
 }
 
@@ -57,6 +66,8 @@ func TestStateIsACopy(t *testing.T) {
 		clear(s.Clients[i].Watches)
 	}
 	clear(s.Reservations)
+	clear(s.Relays)
+	clear(s.Nests)
 	if got, want := p.State(), sound(); !reflect.DeepEqual(got, want) {
 		t.Errorf("state is\n%+v, was\n%+v", got, want)
 	}
@@ -103,6 +114,30 @@ func TestRestoreRefuses(t *testing.T) {
 		{"waiting since the future", func(s *State) { client(s, 5).Waiting[0].Since = s.Now + 1 }, "later than now"},
 		{"refused for too long", func(s *State) { s.Refused = s.Now + refuseWindow + 1 }, "refused for longer"},
 		{"reserved for too long", func(s *State) { s.Reservations[0].Deadline = s.Now + reserveWindow + 1 }, "longer"},
+		{"relay of nobody", func(s *State) { s.Relays[1].Client = 77 }, "a relay twice"},
+		{"relay twice", func(s *State) { s.Relays = append(s.Relays, s.Relays[0]) }, "a relay twice"},
+		{"two relays of a client", func(s *State) {
+			s.Relays = append(s.Relays, RelayState{Client: 7, Ticket: 99})
+		}, "a relay twice"},
+		{"two relays of a ticket", func(s *State) {
+			s.Relays = append(s.Relays, RelayState{Client: 8, Ticket: s.Relays[1].Ticket})
+		}, "a relay twice"},
+		{"relay by another's read", func(s *State) { s.Relays[0].Ticket = client(s, 5).Waiting[0].Ticket }, "nobody's"},
+		{"relay that waits nowhere", func(s *State) { client(s, 6).Waiting = nil }, "nobody's"},
+		{"relay that waits without a word", func(s *State) { s.Relays[0].Wait = false }, "nobody's"},
+		{"relay that wants less than nothing", func(s *State) { s.Relays[1].N = -1 }, "nobody's"},
+		{"relay that wants more than all", func(s *State) { s.Relays[1].N = MaxJobs + 1 }, "nobody's"},
+		{"nest of nobody", func(s *State) { s.Nests[0].Client = 77 }, "a nest twice"},
+		{"nest twice", func(s *State) { s.Nests = append(s.Nests, s.Nests[0]) }, "a nest twice"},
+		{"nest by another's read", func(s *State) { s.Nests[0].Ticket = client(s, 5).Waiting[0].Ticket }, "nobody's"},
+		{"nest by a relay", func(s *State) { s.Nests[0].Client, s.Nests[0].Ticket = 6, s.Relays[0].Ticket }, "nobody's"},
+		{"nest that waits nowhere", func(s *State) { client(s, 10).Waiting = nil }, "nobody's"},
+		{"nest by a relay that waits for nothing", func(s *State) {
+			s.Nests[0].Client, s.Nests[0].Ticket = 7, s.Relays[1].Ticket
+		}, "nobody's"},
+		{"guest of nobody", func(s *State) { client(s, 8).Host = 77 }, "slot of nobody"},
+		{"guest of itself", func(s *State) { client(s, 8).Host = 8 }, "of itself"},
+		{"guest that waits for a slot", func(s *State) { client(s, 10).Host = 1 }, "waits for one"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := sound()
@@ -119,6 +154,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(uint64(1), []byte{})
 	f.Add(uint64(2), []byte{0, 0, 1, 9, 2, 3})
 	f.Add(uint64(3), []byte{4, 1, 0, 4, 1, 1, 6, 0, 2, 8, 0, 1, 11, 0, 4})
+	f.Add(uint64(4), []byte{16, 2, 77, 17, 4, 7, 18, 3, 5, 19, 0, 1, 20, 1, 2, 21, 0, 9})
 	f.Fuzz(func(t *testing.T, seed uint64, spoil []byte) {
 		s := sound()
 		for ; len(spoil) >= 3; spoil = spoil[3:] {
@@ -144,7 +180,7 @@ func FuzzRestore(f *testing.F) {
 func spoilState(s *State, what byte, who, n int) {
 	c := &s.Clients[who%len(s.Clients)]
 	d := time.Duration(n) * time.Millisecond
-	switch what % 16 {
+	switch what % 22 {
 	case 0:
 		c.Taken = !c.Taken
 	case 1:
@@ -178,5 +214,22 @@ func spoilState(s *State, what byte, who, n int) {
 		s.Now = d
 	case 15:
 		s.Limits.PerProcess, s.Refused, s.Limits.LoadAverage = n%3, d, float64(n%4)
+	case 16:
+		s.Relays = append(s.Relays, RelayState{Client: c.ID, Ticket: Ticket(n), N: n % 3, Wait: n%2 == 0, Idle: n%5 == 0, Less: n%7 == 0})
+	case 17:
+		s.Nests = append(s.Nests, NestState{Client: c.ID, Ticket: Ticket(n)})
+	case 18:
+		c.Host = Client(n % 12)
+	case 19:
+		s.Relays = s.Relays[:n%(len(s.Relays)+1)]
+	case 20:
+		for i := range s.Relays {
+			r := &s.Relays[i]
+			r.N, r.Idle, r.Less = n%3, n%2 == 0, n%5 == 0
+		}
+	case 21:
+		for i := range s.Nests {
+			s.Nests[i].Under[who%MaxUnder] = Client(n % 12)
+		}
 	}
 }

@@ -139,10 +139,11 @@ func (s *teller) command(line string) error {
 	return s.auditor.book(s.pool, e, effects)
 }
 
-// describe is the state on one line. Of the candidates, the next to be served comes first.
+// describe is the state on one line. Holders have numbers of tokens, guests stand behind their host. Relays are those that
+// have no answer yet, in the order of their questions; of the candidates, the next to be served comes first.
 func (s *teller) describe() string {
 	p, state := s.pool, s.pool.State()
-	var holders, lenders, reserved, candidates []string
+	var holders, lenders, guests, reserved, relays, candidates []string
 	for _, c := range state.Clients {
 		if len(c.Jobs) > 0 {
 			holders = append(holders, fmt.Sprintf("%d:%d", c.ID, len(c.Jobs)))
@@ -150,9 +151,15 @@ func (s *teller) describe() string {
 		if c.Lender {
 			lenders = append(lenders, fmt.Sprintf("%d:%s", c.ID, map[bool]string{true: "in", false: "out"}[c.In]))
 		}
+		if c.Host != 0 {
+			guests = append(guests, fmt.Sprintf("%d:%d", c.Host, c.ID))
+		}
 	}
 	for _, r := range state.Reservations {
 		reserved = append(reserved, fmt.Sprintf("%d:%v", r.Client, r.Deadline))
+	}
+	for _, r := range state.Relays {
+		relays = append(relays, fmt.Sprint(r.Client))
 	}
 	for _, c := range s.twin.candidates() {
 		candidates = append(candidates, fmt.Sprint(c.ID))
@@ -161,7 +168,10 @@ func (s *teller) describe() string {
 	for _, l := range []struct {
 		name  string
 		items []string
-	}{{"holders", holders}, {"lenders", lenders}, {"reserved", reserved}, {"candidates", candidates}} {
+	}{
+		{"holders", holders}, {"lenders", lenders}, {"guests", guests}, {"reserved", reserved}, {"relays", relays},
+		{"candidates", candidates},
+	} {
 		if len(l.items) > 0 {
 			line += " " + l.name + "=" + strings.Join(l.items, ",")
 		}
@@ -201,6 +211,16 @@ func (e *Event) parseField(name, value string) (err error) {
 		e.Wait = true
 	case "private":
 		e.Private = true
+	case "idle":
+		e.Idle = true
+	case "less":
+		e.Less = true
+	case "under":
+		i := slices.Index(e.Under[:], 0)
+		if i < 0 {
+			return fmt.Errorf("too many")
+		}
+		err = parse(value, &e.Under[i])
 	case "client":
 		err = parse(value, &e.Client)
 	case "ticket":

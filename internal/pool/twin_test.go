@@ -20,12 +20,19 @@ func (t *twin) step(now time.Duration, e Event) []Effect {
 	t.state.Now, t.effects = now, nil
 	t.expire()
 	t.sweep()
-	if e.Kind == Acquire || e.Kind == Watch {
+	switch e.Kind {
+	case Acquire, Watch, Relay, Nest:
 		t.dispatch()
+		t.tell()
+		t.settle()
 	}
 	t.handle(e)
 	t.sweep()
+	t.settle()
 	t.dispatch()
+	t.tell()
+	t.settle()
+	t.sweep()
 	return t.effects
 }
 
@@ -53,7 +60,8 @@ func (t *twin) get(id Client) *ClientState {
 // sweep forgets the clients of which nothing is to be remembered.
 func (t *twin) sweep() {
 	t.universe = slices.DeleteFunc(t.universe, func(c *ClientState) bool {
-		return !c.Taken && !c.Lender && !t.wants(c) && len(c.Watches) == 0 && t.reserved(c) == 0
+		return !c.Taken && !c.Lender && !t.wants(c) && len(c.Watches) == 0 && t.reserved(c) == 0 &&
+			t.asked(c) == nil && c.Host == 0 && t.guests(c) == 0
 	})
 }
 
@@ -173,7 +181,7 @@ func (t *twin) dispatch() {
 		}
 		c := all[0]
 		if len(c.Waiting) > 0 {
-			t.grant(c, t.unwait(c, c.Waiting[0].Ticket), true)
+			t.serve(c, c.Waiting[0].Ticket)
 			continue
 		}
 		armed := slices.IndexFunc(c.Watches, func(w Watching) bool { return !w.Told })
@@ -188,6 +196,8 @@ func (t *twin) unwait(c *ClientState, ticket Ticket) Ticket {
 	t.during(c, func() {
 		c.Waiting = slices.DeleteFunc(c.Waiting, func(w Waiting) bool { return w.Ticket == ticket })
 	})
+	t.state.Relays = slices.DeleteFunc(t.state.Relays, func(r RelayState) bool { return r.Ticket == ticket })
+	t.state.Nests = slices.DeleteFunc(t.state.Nests, func(n NestState) bool { return n.Ticket == ticket })
 	return ticket
 }
 
@@ -210,7 +220,108 @@ func (t *twin) wakeAll(c *ClientState) {
 	}
 }
 
-func (t *twin) grant(c *ClientState, ticket Ticket, waited bool) {
+// serve gives a token to what waits under the ticket.
+func (t *twin) serve(c *ClientState, ticket Ticket) {
+	f := Effect{Kind: Grant, Client: c.ID, Ticket: ticket, Wait: true}
+	switch {
+	case t.isNest(ticket):
+		f = Effect{Kind: Nested, Client: c.ID, Ticket: ticket, N: 1}
+	case t.isRelay(ticket):
+		f = Effect{Kind: Relayed, Client: c.ID, Ticket: ticket, N: 1, Less: t.asked(c).Less}
+	}
+	t.unwait(c, ticket)
+	t.take(c)
+	t.emit(f)
+}
+
+func (t *twin) isNest(ticket Ticket) bool {
+	return slices.ContainsFunc(t.state.Nests, func(n NestState) bool { return n.Ticket == ticket })
+}
+
+func (t *twin) isRelay(ticket Ticket) bool {
+	return slices.ContainsFunc(t.state.Relays, func(r RelayState) bool { return r.Ticket == ticket })
+}
+
+// asked is the question of c that has no answer, or nil.
+func (t *twin) asked(c *ClientState) *RelayState {
+	for i := range t.state.Relays {
+		if t.state.Relays[i].Client == c.ID {
+			return &t.state.Relays[i]
+		}
+	}
+	return nil
+}
+
+func (t *twin) guests(host *ClientState) int {
+	n := 0
+	for _, c := range t.universe {
+		if c.Host == host.ID {
+			n++
+		}
+	}
+	return n
+}
+
+// tell answers the relays that there is something to tell.
+func (t *twin) tell() {
+	for _, r := range slices.Clone(t.state.Relays) {
+		t.answer(t.find(r.Client))
+	}
+}
+
+func (t *twin) answer(c *ClientState) {
+	r := t.asked(c)
+	f := Effect{Kind: Relayed, Client: c.ID, Ticket: r.Ticket}
+	for (f.N < r.N || r.Wait && f.N < 1) && t.mayTake(c) {
+		t.take(c)
+		f.N++
+	}
+	for _, o := range t.candidates() {
+		if o.ID == c.ID {
+			continue
+		}
+		f.Wanted = r.Idle
+		f.Less = len(o.Jobs)+t.reserved(o) <= len(c.Jobs)-2 && !t.heldBack(t.held()-1+len(t.state.Reservations))
+		break
+	}
+	if f.N > 0 || f.Wanted || f.Less != r.Less {
+		t.unwait(c, r.Ticket)
+		t.emit(f)
+	}
+}
+
+// settle gives those who wait for a slot the ones there are.
+func (t *twin) settle() {
+	for _, n := range slices.Clone(t.state.Nests) {
+		c := t.find(n.Client)
+		if host := t.host(c, n.Under); host != nil {
+			t.unwait(c, n.Ticket)
+			t.emit(Effect{Kind: Nested, Client: c.ID, Ticket: n.Ticket})
+			c.Host = host.ID
+			t.settle()
+			return
+		}
+	}
+}
+
+func (t *twin) host(c *ClientState, under [MaxUnder]Client) *ClientState {
+	for _, id := range under {
+		h := t.find(id)
+		if h == nil || h == c {
+			continue
+		}
+		slots := len(h.Jobs)
+		if h.Host != 0 {
+			slots++
+		}
+		if t.guests(h) < slots {
+			return h
+		}
+	}
+	return nil
+}
+
+func (t *twin) take(c *ClientState) {
 	t.unreserve(c)
 	number := uint32(0)
 	for slices.ContainsFunc(c.Jobs, func(j Job) bool { return j.Number == number }) {
@@ -222,7 +333,6 @@ func (t *twin) grant(c *ClientState, ticket Ticket, waited bool) {
 	if len(c.Waiting) > 0 {
 		c.Since = c.Waiting[0].Since
 	}
-	t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: ticket, Wait: waited})
 }
 
 func (t *twin) deny(c *ClientState) {
@@ -235,18 +345,20 @@ func (t *twin) deny(c *ClientState) {
 }
 
 func (t *twin) offerPrivate(c *ClientState) {
-	if len(c.Waiting) > 0 {
-		c.In = false
-		ticket := t.unwait(c, c.Waiting[0].Ticket)
-		t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: ticket, Wait: true, Private: true})
-		return
+	for _, w := range c.Waiting {
+		if !t.isRelay(w.Ticket) && !t.isNest(w.Ticket) {
+			c.In = false
+			t.unwait(c, w.Ticket)
+			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: w.Ticket, Wait: true, Private: true})
+			return
+		}
 	}
 	t.wakeAll(c)
 }
 
 func (t *twin) handle(e Event) {
 	s := &t.state
-	if s.Stopped && (e.Kind == Acquire || e.Kind == Return || e.Kind == Watch || e.Kind == Set) {
+	if s.Stopped && slices.Contains([]EventKind{Acquire, Return, Watch, Set, Relay, Nest, Leave}, e.Kind) {
 		t.emit(Effect{Kind: Abort, Ticket: e.Ticket})
 		return
 	}
@@ -258,7 +370,8 @@ func (t *twin) handle(e Event) {
 			c.In = false
 			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: e.Ticket, Wait: e.Wait, Private: true})
 		case t.mayTake(c):
-			t.grant(c, e.Ticket, e.Wait)
+			t.take(c)
+			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: e.Ticket, Wait: e.Wait})
 		case e.Wait:
 			t.during(c, func() { c.Waiting = append(c.Waiting, Waiting{e.Ticket, s.Now}) })
 		default:
@@ -270,6 +383,8 @@ func (t *twin) handle(e Event) {
 	case Cancel:
 		for _, c := range t.universe {
 			if slices.ContainsFunc(c.Waiting, func(w Waiting) bool { return w.Ticket == e.Ticket }) {
+				t.emit(Effect{Kind: Interrupt, Ticket: t.unwait(c, e.Ticket)})
+			} else if r := t.asked(c); r != nil && r.Ticket == e.Ticket {
 				t.emit(Effect{Kind: Interrupt, Ticket: t.unwait(c, e.Ticket)})
 			}
 		}
@@ -283,8 +398,16 @@ func (t *twin) handle(e Event) {
 		}
 	case Exit:
 		if c := t.find(e.Client); c != nil {
-			for _, w := range c.Waiting {
-				t.emit(Effect{Kind: Interrupt, Ticket: w.Ticket})
+			for _, w := range slices.Clone(c.Waiting) {
+				t.emit(Effect{Kind: Interrupt, Ticket: t.unwait(c, w.Ticket)})
+			}
+			if r := t.asked(c); r != nil {
+				t.emit(Effect{Kind: Interrupt, Ticket: t.unwait(c, r.Ticket)})
+			}
+			for _, o := range t.universe {
+				if o.Host == c.ID {
+					o.Host = 0
+				}
 			}
 			t.universe = slices.DeleteFunc(t.universe, func(o *ClientState) bool { return o == c })
 			s.Reservations = slices.DeleteFunc(s.Reservations, func(r Reservation) bool { return r.Client == c.ID })
@@ -303,6 +426,50 @@ func (t *twin) handle(e Event) {
 		s.Load, s.Memory, s.Sampled, s.Known = e.Load, e.Memory, s.Now, true
 	case Stop:
 		t.stop()
+	case Relay:
+		c := t.get(e.Client)
+		if r := t.asked(c); r != nil {
+			t.emit(Effect{Kind: Relayed, Client: c.ID, Ticket: r.Ticket, Less: r.Less})
+			t.unwait(c, r.Ticket)
+		}
+		s.Relays = append(s.Relays, RelayState{c.ID, e.Ticket, e.N, e.Wait, e.Idle, e.Less})
+		if e.Wait {
+			t.during(c, func() { c.Waiting = append(c.Waiting, Waiting{e.Ticket, s.Now}) })
+		}
+		t.answer(c)
+	case Nest:
+		t.nest(t.get(e.Client), e)
+	case Leave:
+		c := t.find(e.Client)
+		if c == nil || c.Host == 0 {
+			if e.Ticket != 0 {
+				t.emit(Effect{Kind: Invalid, Ticket: e.Ticket})
+			}
+			return
+		}
+		c.Host = 0
+		if e.Ticket != 0 {
+			t.emit(Effect{Kind: Left, Ticket: e.Ticket})
+		}
+	}
+}
+
+func (t *twin) nest(c *ClientState, e Event) {
+	s := &t.state
+	waits := slices.ContainsFunc(s.Nests, func(n NestState) bool { return n.Client == c.ID })
+	host := t.host(c, e.Under)
+	switch {
+	case waits || c.Host != 0:
+		t.emit(Effect{Kind: Invalid, Ticket: e.Ticket})
+	case host != nil:
+		c.Host = host.ID
+		t.emit(Effect{Kind: Nested, Client: c.ID, Ticket: e.Ticket})
+	case t.mayTake(c):
+		t.take(c)
+		t.emit(Effect{Kind: Nested, Client: c.ID, Ticket: e.Ticket, N: 1})
+	default:
+		s.Nests = append(s.Nests, NestState{c.ID, e.Ticket, e.Under})
+		t.during(c, func() { c.Waiting = append(c.Waiting, Waiting{e.Ticket, s.Now}) })
 	}
 }
 
@@ -356,10 +523,11 @@ func (t *twin) ungrant(c *ClientState, e Event) {
 	if len(c.Jobs) == 0 {
 		return
 	}
-	c.Jobs = c.Jobs[:len(c.Jobs)-1]
 	if e.Kind == Lost {
+		c.Jobs = c.Jobs[:max(0, len(c.Jobs)-e.N)]
 		return
 	}
+	c.Jobs = c.Jobs[:len(c.Jobs)-1]
 	c.Taken = len(c.Jobs) > 0
 	c.Refused = true
 	if t.state.Refused == 0 {
@@ -403,6 +571,12 @@ func (t *twin) stop() {
 		}
 		t.during(c, func() { c.Waiting = nil })
 	}
+	for _, r := range t.state.Relays {
+		if !r.Wait {
+			tickets = append(tickets, r.Ticket)
+		}
+	}
+	t.state.Relays, t.state.Nests = nil, nil
 	slices.Sort(tickets)
 	for _, ticket := range tickets {
 		t.emit(Effect{Kind: Abort, Ticket: ticket})
@@ -417,15 +591,16 @@ func (t *twin) stop() {
 func (t *twin) next() (time.Duration, bool) {
 	s := &t.state
 	var times []time.Duration
-	if s.Refused > 0 && slices.ContainsFunc(t.universe, (*ClientState).Waits) {
+	wanted := slices.ContainsFunc(s.Relays, func(r RelayState) bool { return r.N > 0 })
+	if s.Refused > 0 && (wanted || slices.ContainsFunc(t.universe, (*ClientState).Waits)) {
 		times = append(times, s.Refused)
 	}
-	if len(t.candidates()) > 0 {
+	if len(t.candidates()) > 0 || wanted {
 		for _, r := range s.Reservations {
 			times = append(times, r.Deadline)
 		}
 		switch {
-		case t.free() <= len(s.Reservations):
+		case t.free() <= len(s.Reservations) || s.Limits.LoadAverage <= 0 && s.Limits.MinMemory <= 0:
 		case s.Known:
 			times = append(times, s.Sampled+s.Limits.RecheckTimeout)
 		default:
@@ -465,5 +640,7 @@ func plain(s State) State {
 		c.Watches = append([]Watching(nil), c.Watches...)
 	}
 	s.Reservations = append([]Reservation(nil), s.Reservations...)
+	s.Relays = append([]RelayState(nil), s.Relays...)
+	s.Nests = append([]NestState(nil), s.Nests...)
 	return s
 }

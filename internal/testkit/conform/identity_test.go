@@ -4,8 +4,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"steve/internal/ctl"
 )
 
 // identityCases are about what makes a process the same, or another one.
@@ -16,7 +14,6 @@ var identityCases = []testCase{
 	{name: "main thread gone", args: []string{"-j3"}, run: testMainThreadGone},
 	{name: "pid used again before the exit is seen", args: []string{"-j2"}, run: testPIDReused},
 	{name: "pid used again by a writer", args: []string{"-j2"}, run: testPIDReusedByWriter},
-	{name: "nested asks for an ancestor that holds", args: []string{"-j2"}, run: testNested, anybody: true},
 }
 
 func testExec(t *testing.T, s *server) {
@@ -138,29 +135,4 @@ func testPIDReusedByWriter(t *testing.T, s *server) {
 	// It owes nothing of what its pid held: the first write lends, the second is one too many.
 	reuse(t, s, old, forker, false, writeOne(fd), writeOne(fd)).fails(unix.ENOSPC)
 	s.holds(0)
-}
-
-func testNested(t *testing.T, s *server) {
-	// The test is the parent of its clients.
-	c := newClient(t)
-	fd := c.on("").open(s.path, unix.O_RDWR)
-	ask := func(want byte) {
-		t.Helper()
-		r := c.on("").ioctl(fd, ctl.CmdNested, make([]byte, ctl.NestedSize))
-		r.is(t, "ask for an ancestor", 0, 0)
-		if got := r.mem[0][0]; got != want {
-			t.Fatalf("an ancestor holds: %d, want %d", got, want)
-		}
-	}
-	ask(0)
-	var b [1]byte
-	if n, err := s.ctl.File().Read(b[:]); n != 1 || err != nil {
-		t.Fatal(err)
-	}
-	ask(1)
-	c.on("").takes(fd) // its own is no ancestor's
-	if n, err := s.ctl.File().Write(b[:]); n != 1 || err != nil {
-		t.Fatal(err)
-	}
-	ask(0)
 }

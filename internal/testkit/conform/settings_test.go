@@ -40,6 +40,9 @@ func testForeignIoctls(t *testing.T, s *server) {
 		"settings of another size":   ctl.CmdSet - size(8),
 		"settings, in the other way": ctl.CmdSet ^ 3<<30,
 		"version, both ways":         ctl.CmdVersion | 1<<30,
+		"nest, to be read":           ctl.CmdNest &^ (1 << 30),
+		"nest of another size":       ctl.CmdNest + size(8),
+		"relay of another size":      ctl.CmdRelay - size(8),
 		"status, with no way":        ctl.CmdStatus &^ (3 << 30),
 		"a page, to be read":         size(4096) | 2<<30,
 		"a page, to be written":      size(4096) | 1<<30,
@@ -59,7 +62,7 @@ func testIoctlBadAddress(t *testing.T, s *server) {
 	main := newClient(t).on("")
 	fd := main.open(s.path, unix.O_RDWR)
 	before := s.status()
-	for _, cmd := range []uint{ctl.CmdVersion, ctl.CmdStatus, ctl.CmdSet, ctl.CmdNested} {
+	for _, cmd := range []uint{ctl.CmdVersion, ctl.CmdStatus, ctl.CmdSet, ctl.CmdNest, ctl.CmdRelay} {
 		main.ioctl(fd, cmd, nil).is(t, "ioctl of memory that is none", 0, unix.EFAULT)
 	}
 	if after := s.status(); after != before {
