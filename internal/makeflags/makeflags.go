@@ -36,6 +36,17 @@ func Auth(value string) string {
 	return auth
 }
 
+// Jobs returns the job counts in value, of which make heeds the last, and none of them beside a jobserver.
+func Jobs(value string) []string {
+	var counts []string
+	for _, w := range scan(split(value)) {
+		if w.jobs != "" {
+			counts = append(counts, w.jobs)
+		}
+	}
+	return counts
+}
+
 // StripJobs takes the job count out of args, the arguments of a make, which would make it leave the jobserver
 // ("warning: -jN forced in submake: resetting jobserver mode"). Removed is what was taken out, as make would read it.
 func StripJobs(args []string) (kept, removed []string) {

@@ -115,6 +115,19 @@ func TestAuth(t *testing.T) {
 	}
 }
 
+func TestJobs(t *testing.T) {
+	for value, want := range map[string][]string{
+		"":                          nil,
+		"kj8 -- X=-j4":              {"-j8"},
+		" -j1 --no-print-directory": {"-j1"},
+		"-kj 4 -I -j5 --jobs":       {"-j 4", "--jobs"},
+	} {
+		if got := Jobs(value); !slices.Equal(got, want) {
+			t.Errorf("Jobs(%q) = %q, want %q", value, got, want)
+		}
+	}
+}
+
 func TestStripJobs(t *testing.T) {
 	for _, tt := range []struct{ args, kept, removed []string }{
 		{args: nil},
