@@ -123,7 +123,18 @@ func (c *Conn) wait(what string, cmd uint, b []byte) error {
 }
 
 func (c *Conn) call(what string, cmd uint, b []byte) error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, c.file.Fd(), uintptr(cmd), uintptr(unsafe.Pointer(&b[0])))
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// By Control the descriptor stays what it is until the call returns, whoever closes the file meanwhile.
+	var errno unix.Errno
+	err = raw.Control(func(fd uintptr) {
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, uintptr(cmd), uintptr(unsafe.Pointer(&b[0])))
+	})
+	if err != nil {
+		return err
+	}
 	if errno != 0 {
 		return &os.PathError{Op: what, Path: c.file.Name(), Err: errno}
 	}

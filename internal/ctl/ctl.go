@@ -157,6 +157,8 @@ type RelayAsk struct {
 	Idle bool
 	// Less is the last answer's: the relay is told when that changes.
 	Less bool
+	// Now says that the relay will not wait for an answer.
+	Now bool
 }
 
 // A RelayAnswer is the answer to a RelayAsk.
@@ -175,34 +177,33 @@ const (
 	relayIdle   = 2
 	relayLess   = 4
 	relayWanted = 8
+	relayNow    = 16
 )
 
-func bits(waitOrNot, idle, less, wanted bool) (b uint32) {
-	for i, set := range [...]bool{waitOrNot, idle, less, wanted} {
-		if set {
-			b |= 1 << i
-		}
+func bit(set bool, b uint32) uint32 {
+	if set {
+		return b
 	}
-	return b
+	return 0
 }
 
 // AppendRelayAsk appends the argument of CmdRelay.
 func AppendRelayAsk(b []byte, a RelayAsk) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.Want))
-	b = binary.LittleEndian.AppendUint32(b, bits(a.Wait, a.Idle, a.Less, false))
+	b = binary.LittleEndian.AppendUint32(b, bit(a.Wait, relayWait)|bit(a.Idle, relayIdle)|bit(a.Less, relayLess)|bit(a.Now, relayNow))
 	return binary.LittleEndian.AppendUint32(b, 0)
 }
 
 // ParseRelayAsk reads the argument of CmdRelay.
 func ParseRelayAsk(b []byte) (RelayAsk, error) {
-	want, flags, err := parseRelay(b, relayWait|relayIdle|relayLess)
-	return RelayAsk{want, flags&relayWait != 0, flags&relayIdle != 0, flags&relayLess != 0}, err
+	want, flags, err := parseRelay(b, relayWait|relayIdle|relayLess|relayNow)
+	return RelayAsk{want, flags&relayWait != 0, flags&relayIdle != 0, flags&relayLess != 0, flags&relayNow != 0}, err
 }
 
 // AppendRelayAnswer appends the answer to CmdRelay.
 func AppendRelayAnswer(b []byte, a RelayAnswer) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.Tokens))
-	b = binary.LittleEndian.AppendUint32(b, bits(false, false, a.Less, a.Wanted))
+	b = binary.LittleEndian.AppendUint32(b, bit(a.Less, relayLess)|bit(a.Wanted, relayWanted))
 	return binary.LittleEndian.AppendUint32(b, 0)
 }
 

@@ -57,7 +57,7 @@ func TestRecords(t *testing.T) {
 		}
 	}
 
-	for _, ask := range []RelayAsk{{}, {Want: pool.MaxJobs}, {Wait: true}, {Idle: true}, {Less: true}, {7, true, true, true}} {
+	for _, ask := range []RelayAsk{{}, {Want: pool.MaxJobs}, {Wait: true}, {Idle: true}, {Less: true}, {Now: true}, {7, true, true, true, true}} {
 		if b := AppendRelayAsk(nil, ask); len(b) != RelaySize {
 			t.Errorf("the question of a relay is %d bytes, want %d", len(b), RelaySize)
 		} else if got, err := ParseRelayAsk(b); got != ask || err != nil {
@@ -126,7 +126,7 @@ func TestMalformed(t *testing.T) {
 	}
 	_, err = ParseRelayAsk(relay(8, relayWanted))
 	check("an answer's flag in a question", err)
-	for _, flag := range []byte{relayWait, relayIdle} {
+	for _, flag := range []byte{relayWait, relayIdle, relayNow} {
 		_, err = ParseRelayAnswer(relay(8, flag))
 		check("a question's flag in an answer", err)
 	}

@@ -174,7 +174,7 @@ func TestProtocolRecords(t *testing.T) {
 		}
 	}
 	relay := func(n, flags uint64) []byte { return append(append(le(n, 8), le(flags, 4)...), le(0, 4)...) }
-	for flag, want := range map[uint64]ctl.RelayAsk{1: {Want: 3, Wait: true}, 2: {Want: 3, Idle: true}, 4: {Want: 3, Less: true}} {
+	for flag, want := range map[uint64]ctl.RelayAsk{1: {Want: 3, Wait: true}, 2: {Want: 3, Idle: true}, 4: {Want: 3, Less: true}, 16: {Want: 3, Now: true}} {
 		if got, err := ctl.ParseRelayAsk(relay(3, flag)); err != nil || got != want {
 			t.Errorf("RELAY asked with %d reads as %+v, %v", flag, got, err)
 		}

@@ -38,7 +38,7 @@ func (s *Server) relay(req fusewire.Request, in fusewire.IoctlIn) (pool.Event, e
 	}
 	return pool.Event{
 		Kind: pool.Relay, Client: c, Ticket: pool.Ticket(req.Unique),
-		N: ask.Want, Wait: ask.Wait, Idle: ask.Idle, Less: ask.Less,
+		N: ask.Want, Wait: ask.Wait, Idle: ask.Idle, Less: ask.Less, Now: ask.Now,
 	}, nil
 }
 

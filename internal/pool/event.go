@@ -47,7 +47,7 @@ const (
 	Stop
 	// Relay: Client, which passes its tokens on to others, asks on Ticket what there is for it, and withdraws what it
 	// asked before. It would take N tokens that nobody else waits for; if Wait it waits for one as in Acquire; if Idle it
-	// has one that it has no use for. Less is what it was told last.
+	// has one that it has no use for. Less is what it was told last. If Now it will not wait for an answer.
 	Relay
 	// Nest: Client wants a slot to run in, on Ticket: that of one of its ancestors Under, or a token.
 	Nest
@@ -74,6 +74,7 @@ type Event struct {
 	Private bool
 	Idle    bool
 	Less    bool
+	Now     bool
 	Client  Client
 	Ticket  Ticket
 	Handle  Handle
@@ -167,6 +168,7 @@ func (e Event) String() string {
 		fmt.Fprintf(&b, " n=%d", e.N)
 		describeFlag(&b, "idle", e.Idle)
 		describeFlag(&b, "less", e.Less)
+		describeFlag(&b, "now", e.Now)
 	case Nest:
 		for _, c := range e.Under {
 			if c != 0 {

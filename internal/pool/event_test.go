@@ -21,7 +21,7 @@ func TestEventString(t *testing.T) {
 		{Event{Kind: Set, Ticket: 7, Mask: AllFields, Limits: DefaultLimits(2)},
 			"set ticket=7 jobs=2 min-jobs=1 load-average=0 load-recheck-timeout=500ms min-memory-avail=0 per-process-limit=0"},
 		{Event{Kind: Sample, Load: 1.5, Memory: 800}, "sample load=1.5 memory=800"},
-		{Event{Kind: Relay, Client: 1, Ticket: 7, N: 8, Wait: true, Idle: true, Less: true}, "relay client=1 ticket=7 n=8 idle less wait"},
+		{Event{Kind: Relay, Client: 1, Ticket: 7, N: 8, Wait: true, Idle: true, Less: true, Now: true}, "relay client=1 ticket=7 n=8 idle less now wait"},
 		{Event{Kind: Nest, Client: 1, Ticket: 7, Under: [MaxUnder]Client{5, 6}}, "nest client=1 ticket=7 under=5 under=6"},
 		{Event{Kind: Leave, Client: 1, Ticket: 7}, "leave client=1 ticket=7"},
 		{Event{Kind: Tick}, "tick"},

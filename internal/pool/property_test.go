@@ -158,7 +158,7 @@ func (w *world) event(p *Pool) Event {
 	case Relay:
 		return Event{
 			Kind: kind, Client: c, Ticket: w.ticket(), N: w.rand.IntN(4),
-			Wait: w.percent(40), Idle: w.percent(40), Less: w.percent(20),
+			Wait: w.percent(40), Idle: w.percent(40), Less: w.percent(20), Now: w.percent(10),
 		}
 	case Nest:
 		e := Event{Kind: kind, Client: c, Ticket: w.ticket()}

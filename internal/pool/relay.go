@@ -7,6 +7,7 @@ type relay struct {
 	waiter           *waiter // on its client's list if wait
 	want             int
 	wait, idle, less bool
+	now              bool // it is answered in the step that brought it
 }
 
 // relay takes the question of a client, which withdraws the one it asked before.
@@ -16,7 +17,7 @@ func (p *Pool) relay(e Event) {
 	if r := c.relay; r != nil {
 		p.emit(Effect{Kind: Relayed, Client: c.id, Ticket: p.dequeue(r.waiter), Less: r.less})
 	}
-	c.relay = &relay{waiter: p.newWaiter(c, e.Ticket, relays), want: e.N, wait: e.Wait, idle: e.Idle, less: e.Less}
+	c.relay = &relay{waiter: p.newWaiter(c, e.Ticket, relays), want: e.N, wait: e.Wait, idle: e.Idle, less: e.Less, now: e.Now}
 	p.relays = append(p.relays, c)
 	if e.Wait {
 		p.enqueue(c.relay.waiter, false)
@@ -35,7 +36,8 @@ func (p *Pool) tell() {
 }
 
 // answer answers the question of c, if there is something to say: tokens that nobody else waits for, somebody who waits
-// while c has one idle, or that those who hold less than c have begun or ceased to wait.
+// while c has one idle, or that those who hold less than c have begun or ceased to wait; or that there is nothing, to one
+// who does not wait for that.
 func (p *Pool) answer(c *client) bool {
 	r := c.relay
 	f := Effect{Kind: Relayed, Client: c.id}
@@ -52,7 +54,7 @@ func (p *Pool) answer(c *client) bool {
 		// One more and one less, and the two are no further apart than before: less than that is no use to anybody.
 		f.Less = rival.held()+rival.reserved+1 < c.held() && !p.heldBack(p.held-1+len(p.reservations))
 	}
-	told := f.N > 0 || f.Wanted || f.Less != r.less
+	told := f.N > 0 || f.Wanted || f.Less != r.less || r.now
 	if told {
 		f.Ticket = p.dequeue(r.waiter)
 		p.emit(f)

@@ -215,6 +215,8 @@ func (e *Event) parseField(name, value string) (err error) {
 		e.Idle = true
 	case "less":
 		e.Less = true
+	case "now":
+		e.Now = true
 	case "under":
 		i := slices.Index(e.Under[:], 0)
 		if i < 0 {

@@ -35,11 +35,11 @@ func (t *twin) guests(host *ClientState) int {
 // tell answers the relays that there is something to tell.
 func (t *twin) tell() {
 	for _, r := range slices.Clone(t.state.Relays) {
-		t.answer(t.find(r.Client))
+		t.answer(t.find(r.Client), false)
 	}
 }
 
-func (t *twin) answer(c *ClientState) {
+func (t *twin) answer(c *ClientState, now bool) {
 	r := t.asked(c)
 	f := Effect{Kind: Relayed, Client: c.ID, Ticket: r.Ticket}
 	for (f.N < r.N || r.Wait && f.N < 1) && t.mayTake(c) {
@@ -54,7 +54,7 @@ func (t *twin) answer(c *ClientState) {
 		f.Less = len(o.Jobs)+t.reserved(o) <= len(c.Jobs)-2 && !t.heldBack(t.held()-1+len(t.state.Reservations))
 		break
 	}
-	if f.N > 0 || f.Wanted || f.Less != r.Less {
+	if f.N > 0 || f.Wanted || f.Less != r.Less || now {
 		t.unwait(c, r.Ticket)
 		t.emit(f)
 	}

@@ -349,7 +349,7 @@ func (t *twin) handle(e Event) {
 		if e.Wait {
 			t.during(c, func() { c.Waiting = append(c.Waiting, Waiting{e.Ticket, s.Now}) })
 		}
-		t.answer(c)
+		t.answer(c, e.Now)
 	case Nest:
 		t.nest(t.get(e.Client), e)
 	case Leave:
