@@ -9,22 +9,29 @@ import (
 	"fmt"
 	"os"
 
+	"steve/internal/bridge"
 	"steve/internal/cli"
 	"steve/internal/client"
+	"steve/internal/shims"
 	"steve/internal/version"
 )
 
 func main() {
+	if shims.Called(os.Args[0]) {
+		err := shims.Main(os.Args)
+		complain(err)
+		os.Exit(cli.Status(err, client.StatusFailed))
+	}
 	status, err := stevie(os.Args[1:])
 	if err != nil {
 		status = cli.Status(err, client.StatusFailed)
-		report(err)
+		complain(err)
 	}
 	os.Exit(status)
 }
 
-// report tells the user what failed, unless there is nothing left to say.
-func report(err error) {
+// complain tells the user what failed, unless there is nothing left to say.
+func complain(err error) {
 	var open *client.OpenError
 	var exit *cli.ExitError
 	switch {
@@ -44,10 +51,10 @@ var verbs = map[string]verb{
 	"help":    func(o *options, _ []string) (int, error) { return o.help() },
 	"version": func(*options, []string) (int, error) { return printVersion() },
 	"run":     runVerb,
-	"status":  reserved("status"),
+	"status":  statusVerb,
 	"top":     reserved("top"),
 	"trace":   reserved("trace"),
-	"doctor":  reserved("doctor"),
+	"doctor":  doctorVerb,
 	"limit":   reserved("limit"),
 	"env":     reserved("env"),
 }
@@ -61,6 +68,9 @@ func reserved(name string) verb {
 
 // stevie does what args ask for and returns the exit status.
 func stevie(args []string) (int, error) {
+	if helper := bridge.Helper(args); helper != nil {
+		return 0, helper()
+	}
 	o := newOptions()
 	if err := o.flags.Parse(args); err != nil {
 		return 0, &cli.ExitError{Status: o.failure(err), Err: err}
@@ -96,7 +106,7 @@ func settings(o *options, rest []string) (int, error) {
 	if len(rest) > 0 {
 		return 0, cli.Errorf(settingFailed, "%s: getters and setters go without a command", rest[0])
 	}
-	c, err := client.Find(o.device)
+	c, err := client.Find(o.command.Device)
 	if err != nil {
 		return 0, &cli.ExitError{Status: settingFailed, Err: err}
 	}
@@ -124,14 +134,9 @@ func runVerb(o *options, args []string) (int, error) {
 }
 
 func run(o *options, args []string) (int, error) {
-	c, err := client.Find(o.device)
-	if err != nil {
+	if err := o.readFallback(); err != nil {
 		return 0, err
 	}
-	defer c.Close()
-	return client.Run(c, args, client.Options{
-		KeepJobs: o.keepJobs,
-		OwnToken: o.ownToken,
-		Messages: os.Stderr,
-	})
+	o.command.Messages = os.Stderr
+	return client.Run(args, o.command)
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -15,11 +18,10 @@ import (
 type options struct {
 	flags *cli.FlagSet
 
-	device      string
-	keepJobs    bool
-	ownToken    bool
-	wantHelp    bool
-	wantVersion bool
+	command       client.Options
+	fallbackGiven bool
+	wantHelp      bool
+	wantVersion   bool
 	// requests are the getters and setters, in the order in which they were given.
 	requests []client.Request
 
@@ -47,17 +49,49 @@ func newOptions() *options {
 
 // defineRun defines the options that go with a command, before or behind the verb run.
 func (o *options) defineRun(f *cli.FlagSet) {
-	f.StringVar(&o.device, "device", o.device, "use the steve behind the token file at `PATH`")
-	f.BoolVar(&o.keepJobs, "keep-j", o.keepJobs, "leave -j in the arguments of make and ninja")
-	f.Func("nested", "what to do below a process that holds a token: `share|new`, share its (default) or take another", func(v string) error {
-		switch v {
-		case "share", "new":
-			o.ownToken = v == "new"
-			return nil
-		}
-		return fmt.Errorf("%q is neither share nor new", v)
+	c := &o.command
+	f.StringVar(&c.Device, "device", c.Device, "use the steve behind the token file at `PATH`")
+	f.VarP(cli.Decimal(&c.Jobs), "jobs", "j", "without a steve, share `N` tokens (default: usable processors)")
+	f.Func("if-unavailable", "without a steve, `embed|run|fail`: share tokens of this user's own\n(default), run CMD without a jobserver, or give up", func(v string) error {
+		o.fallbackGiven = true
+		return choose(&c.Unavailable, v, fallbacks)
+	})
+	f.Func("bridge", "give CMD a FIFO, `auto|always|never`: if a client in sight takes\nnothing else (default), always, only without a steve", func(v string) error {
+		return choose(&c.Bridge, v, map[string]client.BridgeMode{"auto": client.BridgeAuto, "always": client.BridgeAlways, "never": client.BridgeNever})
+	})
+	f.BoolVar(&c.Shims, "shims", c.Shims, "drop -j from the make and ninja that CMD calls too")
+	f.BoolVar(&c.KeepJobs, "keep-j", c.KeepJobs, "leave -j in the arguments of make and ninja")
+	f.Func("nested", "below a process that has a slot, `share|new`: share it (default)\nor take a token", func(v string) error {
+		return choose(&c.OwnToken, v, map[string]bool{"share": false, "new": true})
 	})
 	f.BoolVarP(&o.wantHelp, "help", "h", false, "print this and exit")
+}
+
+// fallbackVar is the environment variable that stands for --if-unavailable.
+const fallbackVar = "STEVE_IF_UNAVAILABLE"
+
+var fallbacks = map[string]client.Fallback{"embed": client.Embed, "run": client.RunWithout, "fail": client.Fail}
+
+// readFallback heeds the variable where the option was not given.
+func (o *options) readFallback() error {
+	v := os.Getenv(fallbackVar)
+	if v == "" || o.fallbackGiven {
+		return nil
+	}
+	if err := choose(&o.command.Unavailable, v, fallbacks); err != nil {
+		return cli.Errorf(client.StatusFailed, "%s: %w", fallbackVar, err)
+	}
+	return nil
+}
+
+// choose sets to to what value stands for.
+func choose[T any](to *T, value string, choices map[string]T) error {
+	c, ok := choices[value]
+	if !ok {
+		return fmt.Errorf("%q is not one of %s", value, strings.Join(slices.Sorted(maps.Keys(choices)), ", "))
+	}
+	*to = c
+	return nil
 }
 
 // defineSetting defines the getter and the setter of s.
@@ -103,17 +137,19 @@ func (o *options) help() (int, error) {
 	_, err := fmt.Fprintf(os.Stdout, `usage: stevie [options] CMD ARGS…
        stevie run [options] -- CMD ARGS…
        stevie --get-jobs --set-jobs 6 …
+       stevie status|doctor [--json]
 
 Run CMD holding one job token of steve, with MAKEFLAGS set so that make, ninja,
 cargo and others below it take theirs from there too; exit with its status.
 Or ask a running steve for settings and change them, in the order given.
+Or print who holds and who waits (status), or what keeps builds from sharing (doctor).
 
 options:
 %s
 settings, one bare number a line:
 %s
 The steve is found by --device, $%s, MAKEFLAGS, or where it is by default.
-Verbs: run, help, version; status, top, trace, doctor, limit, env are reserved.
+Verbs: run, status, doctor, help, version; top, trace, limit, env are reserved.
 `, o.run.FlagUsages(), o.server.FlagUsages(), client.DeviceVar)
 	return 0, err
 }

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 		"stevie":    main,
 		"listener":  listener,
 		"heldafter": heldAfter,
+		"onealone":  oneAlone,
+		"holding":   holding,
 		// In place of the real ones; what matters is how stevie calls them.
 		"gmake": printArgs,
 		"ninja": printArgs,
@@ -67,8 +69,12 @@ func listener() {
 	}
 }
 
-// printArgs stands in for programs that stevie knows by name.
+// printArgs stands in for programs that stevie knows by name, of the version $VERSION.
 func printArgs() {
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		fmt.Println(os.Getenv("VERSION"))
+		return
+	}
 	fmt.Printf("%s %q\n", os.Args[0], os.Args[1:])
 	fmt.Println("MAKEFLAGS:", os.Getenv("MAKEFLAGS"))
 }
@@ -76,13 +82,43 @@ func printArgs() {
 // heldAfter runs a command as stevie does and prints how many tokens are out while it still lives: its exit would
 // return one that was forgotten.
 func heldAfter() {
+	_, err := client.Run(os.Args[1:], client.Options{Messages: os.Stderr})
+	c, findErr := client.Find("")
+	if findErr != nil {
+		panic(findErr)
+	}
+	s, statusErr := c.Status()
+	fmt.Println("held:", s.Held, "errors:", err, statusErr)
+}
+
+// oneAlone says whether it is the only one of its kind that runs in this directory.
+func oneAlone() {
+	if err := os.Mkdir("one", 0o700); err != nil {
+		fmt.Println(err)
+		return
+	}
+	time.Sleep(50 * time.Millisecond) // for the others to come, if they can
+	fmt.Println("alone")
+	os.Remove("one")
+}
+
+// holding holds a token while it runs a command, as Portage does for each package it builds.
+func holding() {
 	c, err := client.Find("")
+	if err == nil {
+		err = c.Take()
+	}
 	if err != nil {
 		panic(err)
 	}
-	_, err = client.Run(c, os.Args[1:], client.Options{Messages: os.Stderr})
-	s, statusErr := c.Status()
-	fmt.Println("held:", s.Held, "errors:", err, statusErr)
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		panic(err)
+	}
+	if err := c.Return(1); err != nil {
+		panic(err)
+	}
 }
 
 func TestScripts(t *testing.T) {
@@ -129,7 +165,7 @@ func TestIntegrationMake44(t *testing.T) {
 
 // setup keeps the jobserver and the steve of whoever runs the tests out of them.
 func setup(e *testscript.Env) error {
-	for _, name := range []string{"MAKEFLAGS", "CARGO_MAKEFLAGS", "GNUMAKEFLAGS", "MFLAGS", "MAKELEVEL", "STEVE_DEVICE"} {
+	for _, name := range []string{"MAKEFLAGS", "CARGO_MAKEFLAGS", "GNUMAKEFLAGS", "MFLAGS", "MAKELEVEL", "STEVE_DEVICE", "STEVE_BRIDGE", "STEVE_IF_UNAVAILABLE"} {
 		e.Setenv(name, "")
 	}
 	e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)

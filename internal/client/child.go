@@ -10,8 +10,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"steve/internal/cli"
 )
 
 // divertSignals sends the signals that concern a running command to a channel.
@@ -48,21 +46,25 @@ func ignored() uint64 {
 	return mask
 }
 
-// run starts the command and waits for its end, then returns its exit status.
+// run starts the command with what it is handed, waits for its end, and returns its exit status.
 //
 // The command is in this process's group and so in the foreground of the same terminal. What the terminal sends, ^C, ^\
 // and ^Z, reaches both. So an INT is not passed on, or the command would have it twice, unless it came before the command
 // did. QUIT and HUP are passed on, like TERM: they may come from elsewhere, there is no telling, and twice is better than
 // not at all.
-func (c *command) run(device string, signals <-chan os.Signal) (int, error) {
+func (c *command) run(h *handed, signals <-chan os.Signal) (int, error) {
 	// From here on job control must not stop this process by itself, see stopped.
 	catch(make(chan os.Signal, 1), unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 
-	p, err := c.start(device)
+	p, err := c.start(h.env)
+	for _, f := range h.inherited {
+		f.Close()
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer p.Release()
+	h.started(p.Pid)
 	settle()
 	passQueued(p, signals)
 
@@ -91,7 +93,7 @@ func (c *command) run(device string, signals <-chan os.Signal) (int, error) {
 		case s := <-states:
 			switch {
 			case s.Stopped():
-				stopped(p, s.StopSignal())
+				stopped(p, h, s.StopSignal())
 			case s.Signaled():
 				return StatusSignal + int(s.Signal()), nil
 			default:
@@ -133,32 +135,21 @@ func passQueued(p *os.Process, signals <-chan os.Signal) {
 // Job control's own signals, which all of the group gets, do not stop this process: that might come first, then the shell
 // continues both, and only then the command's stop is noticed and stops this process once more, for good. A command
 // stopped by SIGSTOP was meant by name, and whoever did that will continue it by name; this process just goes on waiting.
-func stopped(p *os.Process, by syscall.Signal) {
+func stopped(p *os.Process, h *handed, by syscall.Signal) {
 	if by != unix.SIGTSTP && by != unix.SIGTTIN && by != unix.SIGTTOU {
 		return
 	}
+	h.pause()
 	// Sent to this very thread, the signal takes effect before the call returns.
 	runtime.LockOSThread()
 	unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
 	runtime.UnlockOSThread()
+	h.resume()
 	p.Signal(unix.SIGCONT)
 }
 
 // start starts the command.
-func (c *command) start(device string) (*os.Process, error) {
-	env := environ(os.Environ(), "fifo:"+device)
-	if c.wantsDescriptors {
-		// An open file of the command's own: make 4.3 makes it nonblocking, for all who share it. It is inherited because
-		// it is not close-on-exec, under a number that is free in this process and so in the command.
-		fd, err := unix.Open(device, unix.O_RDWR|unix.O_NOCTTY, 0)
-		if err != nil {
-			return nil, cli.Errorf(StatusFailed, "%w", &OpenError{Path: device, Err: err})
-		}
-		defer unix.Close(fd)
-		env = environ(env, descriptors(fd))
-		// For a stevie among the descendants: nothing else has the path, and make closes the descriptors for most of them.
-		env = setenv(env, DeviceVar, device)
-	}
+func (c *command) start(env []string) (*os.Process, error) {
 	attr := &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
 	p, err := os.StartProcess(c.path, c.args, attr)
 	if errors.Is(err, unix.ENOEXEC) {

@@ -89,6 +89,14 @@ func (e *OpenError) Error() string {
 	return text
 }
 
+// Hint is what may help, empty where Error says it all.
+func (e *OpenError) Hint() string {
+	if !errors.Is(e.Err, unix.EACCES) {
+		return ""
+	}
+	return strings.Trim(e.whoMay(), " ()")
+}
+
 func (e *OpenError) whoMay() string {
 	info, err := os.Stat(e.Path)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -112,6 +113,16 @@ func (b *build) peak() int {
 	return peak
 }
 
+// awaitTokens waits until the FIFO at path has want tokens: those returned through another one take a moment.
+func (b *build) awaitTokens(script, path string, want int) {
+	b.Helper()
+	for end := time.Now().Add(10 * time.Second); b.tokens(path) != want; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatalf("%s: left %d tokens, want %d", script, b.tokens(path), want)
+		}
+	}
+}
+
 // tokens is how many tokens are in the FIFO at path.
 func (b *build) tokens(path string) int {
 	b.Helper()
@@ -199,9 +210,7 @@ func TestMakeJobs(t *testing.T) {
 					t.Errorf("%s: %s", session.script, out)
 				}
 				b.checkPeak(session.script, session.want)
-				if n := b.tokens(path); n != 2 {
-					t.Fatalf("%s: left %d tokens, want 2", session.script, n)
-				}
+				b.awaitTokens(session.script, path, 2)
 			}
 		})
 	}

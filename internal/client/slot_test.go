@@ -13,13 +13,27 @@ import (
 // A signal that comes along with the token counts: nothing is run for a user who has typed ^C.
 func TestWaitSignalAndToken(t *testing.T) {
 	for range 20 { // either may be seen first
-		taken, signals := make(chan error, 1), make(chan os.Signal, 1)
-		taken <- nil
+		taken, signals := make(chan taking, 1), make(chan os.Signal, 1)
+		server := &given{}
+		taken <- taking{slot: slot{server: server}}
 		signals <- unix.SIGINT
-		// The connection is none, so that the token is not given back anywhere.
-		err := wait(&ctl.Conn{}, taken, signals, os.Stderr)
+		_, err := (&source{}).wait(taken, signals, os.Stderr)
+		if server.back != 1 {
+			t.Fatalf("%d tokens given back, want the one taken", server.back)
+		}
 		if got, want := cli.Status(err, 0), StatusSignal+int(unix.SIGINT); got != want {
 			t.Fatalf("exit status %d, %v, want %d", got, err, want)
 		}
 	}
+}
+
+// given is a server that counts what it is given back.
+type given struct {
+	ctl.Server
+	back int
+}
+
+func (g *given) Return(n int) error {
+	g.back += n
+	return nil
 }
