@@ -142,12 +142,17 @@ func (v *victims) end() {
 			sig = unix.SIGKILL
 		}
 		var polled []unix.PollFd
-		for _, victim := range v.found {
-			if !victim.told || sig == unix.SIGKILL {
-				unix.PidfdSendSignal(victim.pidfd, sig, nil, 0)
-				unix.PidfdSendSignal(victim.pidfd, unix.SIGCONT, nil, 0) // a stopped process does not end
-				victim.told = true
+		// Stopped first, none of them sees another one end and starts something in its place. But a process that stays stopped
+		// does not end.
+		for _, s := range []unix.Signal{unix.SIGSTOP, sig, unix.SIGCONT} {
+			for _, victim := range v.found {
+				if !victim.told || sig == unix.SIGKILL {
+					unix.PidfdSendSignal(victim.pidfd, s, nil, 0)
+				}
 			}
+		}
+		for _, victim := range v.found {
+			victim.told = true
 			polled = append(polled, unix.PollFd{Fd: int32(victim.pidfd), Events: unix.POLLIN})
 		}
 		// Until one ends, but not for long: others may have begun meanwhile.
