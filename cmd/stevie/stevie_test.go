@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 		"heldafter": heldAfter,
 		"onealone":  oneAlone,
 		"holding":   holding,
+
+		"countedjob": countedJob,
 		// In place of the real ones; what matters is how stevie calls them.
 		"gmake": printArgs,
 		"ninja": printArgs,

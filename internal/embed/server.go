@@ -271,6 +271,9 @@ func (s *server) drop(p *peer) {
 
 // hangUp takes the end of a connection. Its process has ended, or not: then the tokens go to the others.
 func (s *server) hangUp(p *peer) error {
+	// To close it is not enough: while this process starts another one that has a copy, until it executes its program, and
+	// the connection would be heard of once more.
+	unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
 	unix.Close(p.fd)
 	delete(s.byFD, p.fd)
 	delete(s.peers, p.client)
