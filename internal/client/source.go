@@ -183,9 +183,11 @@ func shimVars(wanted bool, j jobserver.Jobserver) ([]string, error) {
 		}
 		return shims.Env(j), nil
 	}
-	dir, err := shims.Dir()
-	if err != nil {
-		return nil, err
+	if dir, err := shims.Dir(); err == nil {
+		if vars, err := shims.Create(dir, j); err == nil {
+			return vars, nil
+		}
 	}
-	return shims.Create(dir, j)
+	// A build user often has no home. What is kept of paths in this directory lasts until the machine is started again.
+	return shims.Create(filepath.Join(ctl.UserDir(), "stevie-shims"), j)
 }

@@ -44,6 +44,10 @@ func Dir() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// A user without a home, whom builds are often run as, is not to get one.
+	if _, err := os.Stat(filepath.Dir(cache)); err != nil {
+		return "", err
+	}
 	return filepath.Join(cache, "steve", "shims"), nil
 }
 

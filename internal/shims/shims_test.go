@@ -134,14 +134,17 @@ func TestCalled(t *testing.T) {
 }
 
 func TestDir(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", "/home/u/.cache")
-	if dir, err := Dir(); err != nil || dir != "/home/u/.cache/steve/shims" {
+	home := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Setenv("HOME", home)
+	if dir, err := Dir(); err != nil || dir != home+"/.cache/steve/shims" {
 		t.Errorf("%q, %v", dir, err)
 	}
-	t.Setenv("XDG_CACHE_HOME", "")
-	t.Setenv("HOME", "")
-	if dir, err := Dir(); err == nil {
-		t.Errorf("%q without a home", dir)
+	for _, none := range []string{"", home + "/none"} {
+		t.Setenv("HOME", none)
+		if dir, err := Dir(); err == nil {
+			t.Errorf("HOME=%q: %q", none, dir)
+		}
 	}
 }
 
