@@ -2,6 +2,7 @@
 # make run      builds steve and starts it in the foreground; options: make run ARGS="-j4"
 # make check    the fast loop: formatting, vet, staticcheck, unit tests. No network, no root
 # make test     sets up what tests need, then runs all of them; FUZZTIME=5s for each fuzz target
+# make matrix   tries every client with every kind of jobserver, and writes the table in README; root, and a while
 # make bench    see bench/bench.mk
 # make install  see install.mk
 # make clean
@@ -16,7 +17,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 # Static programs, the same from any directory.
 build_flags = -trimpath -ldflags="-s -w"
 
-.PHONY: build run check test clean
+.PHONY: build run check test matrix clean
 
 build:
 	CGO_ENABLED=0 $(GO) build $(build_flags) -o bin/ ./cmd/...
@@ -32,6 +33,10 @@ test:
 	scripts/setup-tests || true
 	$(GO) build -o bin/runtests ./internal/testkit/runtests
 	@bin/runtests $(FUZZTIME:%=-fuzztime=%)
+
+matrix:
+	scripts/setup-tests --matrix
+	$(GO) test -v -count=1 -timeout=60m -run='^TestIntegrationMatrix$$' ./internal/testkit/matrix -args -whole -readme
 
 clean:
 	rm -rf bin

@@ -1,13 +1,12 @@
 package builds
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
 	"steve/internal/testkit/guest"
+	"steve/internal/testkit/jobs"
 	"steve/internal/testkit/need"
 )
 
@@ -18,7 +17,7 @@ func TestIntegrationBuildsFUSE(t *testing.T) {
 }
 
 func TestIntegrationBuildsCUSE(t *testing.T) {
-	tools(t)
+	jobs.Tools(t)
 	if !guest.Inside() {
 		t.Run("prepare", prepareGzip)
 	}
@@ -26,18 +25,8 @@ func TestIntegrationBuildsCUSE(t *testing.T) {
 		return
 	}
 	need.CUSE(t)
-	disableIOUring(t)
+	guest.DisableIOUring(t)
 	onTransport(t, "cuse")
-}
-
-// disableIOUring keeps io_uring from all processes, those of ctest above all: user-mode Linux 7.2 does not survive
-// mappings of its rings ("Bad page map", then a panic). Before Linux 6.6 it cannot be disabled, and need not be.
-func disableIOUring(t *testing.T) {
-	t.Helper()
-	err := os.WriteFile("/proc/sys/kernel/io_uring_disabled", []byte("2"), 0)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
 }
 
 func onTransport(t *testing.T, transport string) {
@@ -45,8 +34,8 @@ func onTransport(t *testing.T, transport string) {
 	if guest.Inside() {
 		counts = []int{2} // with 4 there is testKilled
 	}
-	for _, jobs := range counts {
-		t.Run(fmt.Sprintf("together with %d", jobs), func(t *testing.T) { testTogether(t, transport, jobs) })
+	for _, n := range counts {
+		t.Run(fmt.Sprintf("together with %d", n), func(t *testing.T) { testTogether(t, transport, n) })
 	}
 	t.Run("one is killed", func(t *testing.T) { testKilled(t, transport) })
 	t.Run("clients", func(t *testing.T) { testClients(t, transport) })
@@ -73,20 +62,20 @@ func lay(t *testing.T) []site {
 	return sites
 }
 
-func (s *server) build(t *testing.T, at site, slots *counter) *process {
+func build(t *testing.T, s *jobs.Server, at site, slots *jobs.Counter) *jobs.Process {
 	t.Helper()
-	env := s.direct()
+	env := s.Direct()
 	if at.stevie {
-		env = s.forStevie()
+		env = s.ForStevie()
 	}
 	env = append(env, path(t, slots)...)
-	return start(t, at.dir, env, append([]string{"env"}, at.project.build...)...)
+	return jobs.Start(t, at.dir, env, append([]string{"env"}, at.project.build...)...)
 }
 
 // bound is the most compilers that may run at one time: one for each token, and one for the implicit slot of each client
 // that was not started by stevie.
-func (s *server) bound(sites []site) int {
-	n := s.jobs
+func bound(s *jobs.Server, sites []site) int {
+	n := s.Jobs
 	for _, at := range sites {
 		if !at.stevie {
 			n++
@@ -96,31 +85,31 @@ func (s *server) bound(sites []site) int {
 }
 
 // finish waits for builds, and tries what they made.
-func (s *server) finish(t *testing.T, sites []site, builds []*process, slots *counter) {
+func finish(t *testing.T, s *jobs.Server, sites []site, builds []*jobs.Process, slots *jobs.Counter) {
 	t.Helper()
 	for i, at := range sites {
-		builds[i].succeed(t)
+		builds[i].Succeed(t)
 		at.tryOut(t, at.dir)
 	}
-	s.awaitAll(t)
-	peak, bound := slots.peak(t), s.bound(sites)
-	if peak > bound {
-		t.Errorf("%d compilers ran at one time, want at most %d", peak, bound)
+	s.AwaitAll(t)
+	peak, most := slots.Peak(t), bound(s, sites)
+	if peak > most {
+		t.Errorf("%d compilers ran at one time, want at most %d", peak, most)
 	}
 	if peak <= 1 {
 		t.Errorf("%d compilers ran at one time: they are not counted, or not parallel", peak)
 	}
-	t.Logf("%d builds with %d tokens: at most %d compilers at one time, %d are allowed", len(sites), s.jobs, peak, bound)
+	t.Logf("%d builds with %d tokens: at most %d compilers at one time, %d are allowed", len(sites), s.Jobs, peak, most)
 }
 
-func testTogether(t *testing.T, transport string, jobs int) {
-	sites, slots := lay(t), newCounter(t)
-	s := startSteve(t, transport, jobs)
+func testTogether(t *testing.T, transport string, n int) {
+	sites, slots := lay(t), jobs.NewCounter(t)
+	s := jobs.StartSteve(t, transport, n)
 	began := time.Now()
-	var builds []*process
+	var builds []*jobs.Process
 	for _, at := range sites {
-		builds = append(builds, s.build(t, at, slots))
+		builds = append(builds, build(t, s, at, slots))
 	}
-	s.finish(t, sites, builds, slots)
+	finish(t, s, sites, builds, slots)
 	t.Logf("in %.1f s", time.Since(began).Seconds())
 }

@@ -3,12 +3,12 @@ package builds
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"steve/internal/ctl"
+	"steve/internal/testkit/jobs"
 	"steve/internal/testkit/need"
 )
 
@@ -29,14 +29,14 @@ var (
 	newMake       = client{name: "make 4.4", command: makes(flatMakefile, make44), waits: true}
 	newMakeNested = client{name: "make 4.4, nested", command: makes(nestedMakefiles, make44)}
 	newMakeStevie = client{name: "make 4.4 by stevie", command: makes(flatMakefile, make44), stevie: true}
-	oldMake       = client{name: "make 4.3 by stevie", command: makes(flatMakefile, make43), stevie: true, waits: true}
-	oldMakeNested = client{name: "make 4.3 by stevie, nested", command: makes(nestedMakefiles, make43), stevie: true}
+	oldMake       = client{name: "make 4.3 by stevie", command: makes(flatMakefile, jobs.OldMake), stevie: true, waits: true}
+	oldMakeNested = client{name: "make 4.3 by stevie, nested", command: makes(nestedMakefiles, jobs.OldMake), stevie: true}
 	cargo         = client{name: "cargo", command: cargoCommand}
 	ctest         = client{name: "ctest", command: ctestCommand}
 )
 
 // makes returns the command of a make.
-func makes(makefile func(t *testing.T, dir string), path func(*testing.T) string) func(*testing.T, string) []string {
+func makes(makefile func(t *testing.T, dir string), path func(testing.TB) string) func(*testing.T, string) []string {
 	return func(t *testing.T, dir string) []string {
 		t.Helper()
 		makefile(t, dir)
@@ -44,42 +44,26 @@ func makes(makefile func(t *testing.T, dir string), path func(*testing.T) string
 	}
 }
 
-func make44(t *testing.T) string {
+func make44(t testing.TB) string {
 	t.Helper()
 	return need.Client(t, "make-4.4")
 }
 
-// make43 returns a make that knows a jobserver only by descriptors.
-func make43(t *testing.T) string {
-	t.Helper()
-	path := need.Tool(t, "make")
-	version := run(t, path, "--version")
-	if !regexp.MustCompile(`^GNU Make 4\.[0-3]\b`).MatchString(version) {
-		line, _, _ := strings.Cut(version, "\n")
-		need.Missing(t, "make 4.0 to 4.3 on PATH, which has "+line)
-	}
-	return path
-}
-
 func flatMakefile(t *testing.T, dir string) {
 	t.Helper()
-	writeFile(t, filepath.Join(dir, "Makefile"), `
-jobs = 1 2 3 4 5 6
-all: $(jobs)
-$(jobs): ; @$(JOB)
-`)
+	jobs.Makefile(t, dir, jobCount)
 }
 
 func nestedMakefiles(t *testing.T, dir string) {
 	t.Helper()
-	writeFile(t, filepath.Join(dir, "Makefile"), `
+	jobs.WriteFile(t, filepath.Join(dir, "Makefile"), `
 dirs = a b
 all: $(dirs)
 $(dirs): ; @$(MAKE) --no-print-directory -C $@
 .PHONY: $(dirs)
 `)
 	for _, sub := range []string{"a", "b"} {
-		writeFile(t, filepath.Join(dir, sub, "Makefile"), `
+		jobs.WriteFile(t, filepath.Join(dir, sub, "Makefile"), `
 jobs = 1 2 3
 all: $(jobs)
 $(jobs): ; @$(JOB)
@@ -89,24 +73,12 @@ $(jobs): ; @$(JOB)
 
 func cargoCommand(t *testing.T, dir string) []string {
 	tool := need.Tool(t, "cargo")
-	var members []string
-	for i := range jobCount {
-		name := fmt.Sprintf("job%d", i)
-		members = append(members, `"`+name+`"`)
-		writeFile(t, filepath.Join(dir, name, "Cargo.toml"),
-			fmt.Sprintf("[package]\nname = %q\nversion = \"0.1.0\"\nedition = \"2021\"\n", name))
-		writeFile(t, filepath.Join(dir, name, "src", "lib.rs"), "")
-	}
-	writeFile(t, filepath.Join(dir, "Cargo.toml"), "[workspace]\nresolver = \"2\"\nmembers = ["+strings.Join(members, ", ")+"]\n")
+	jobs.CargoWorkspace(t, dir, jobCount)
 	return []string{tool, "build", "--offline"}
 }
 
 func ctestCommand(t *testing.T, dir string) []string {
-	var tests strings.Builder
-	for i := range jobCount {
-		fmt.Fprintf(&tests, "add_test(%d %s)\n", i, filepath.Join(tools(t), "slot"))
-	}
-	writeFile(t, filepath.Join(dir, "CTestTestfile.cmake"), tests.String())
+	jobs.CTests(t, dir, jobCount)
 	return []string{need.Client(t, "ctest-3.31"), "--output-on-failure", "-j"}
 }
 
@@ -119,54 +91,46 @@ func (c client) peak(tokens int) int {
 }
 
 // start starts the client in a directory of its own. Its jobs wait for the gate.
-func (c client) start(t *testing.T, s *server, slots *counter, g *gate, jobTime time.Duration) *process {
+func (c client) start(t *testing.T, s *jobs.Server, slots *jobs.Counter, g *jobs.Gate, jobTime time.Duration) *jobs.Process {
 	t.Helper()
 	dir := t.TempDir()
-	argv, env := c.command(t, dir), s.direct()
+	argv, env := c.command(t, dir), s.Direct()
 	if c.stevie {
-		argv, env = append([]string{filepath.Join(tools(t), "stevie"), "run", "--"}, argv...), s.forStevie()
+		argv, env = append([]string{filepath.Join(jobs.Tools(t), "stevie"), "run", "--"}, argv...), s.ForStevie()
 	}
 	env = append(env,
-		"JOB="+filepath.Join(tools(t), "slot"),
-		"RUSTC_WRAPPER="+filepath.Join(tools(t), "rustc"),
-		"SLOTS="+slots.file.Name(),
-		"GATE="+g.file.Name(),
+		"JOB="+filepath.Join(jobs.Tools(t), "slot"),
+		"RUSTC_WRAPPER="+filepath.Join(jobs.Tools(t), "rustc"),
+		slots.Env(),
+		g.Env(),
 		fmt.Sprintf("JOB_MS=%d", jobTime.Milliseconds()),
 	)
-	return start(t, dir, env, argv...)
-}
-
-// awaitBusy returns when want jobs run and all tokens are out.
-func (s *server) awaitBusy(t *testing.T, slots *counter, want int) {
-	t.Helper()
-	s.await(t, fmt.Sprintf("client with all tokens and %d jobs", want), func(status ctl.Status) bool {
-		return status.Held == s.jobs && slots.running(t) == want
-	})
+	return jobs.Start(t, dir, env, argv...)
 }
 
 // testClients has each client run alone, with fewer tokens than jobs.
 func testClients(t *testing.T, transport string) {
-	s := startSteve(t, transport, 3)
+	s := jobs.StartSteve(t, transport, 3)
 	for _, c := range []client{newMake, newMakeNested, newMakeStevie, oldMake, oldMakeNested, cargo, ctest} {
 		t.Run(c.name, func(t *testing.T) {
-			slots, g := newCounter(t), newGate(t)
-			want := c.peak(s.jobs)
+			slots, g := jobs.NewCounter(t), jobs.NewGate(t)
+			want := c.peak(s.Jobs)
 			const jobTime = 400 * time.Millisecond
 			rounds := (jobCount + want - 1) / want
 			p := c.start(t, s, slots, g, jobTime)
-			s.awaitBusy(t, slots, want)
+			s.AwaitBusy(t, slots, want)
 			opened := time.Now()
-			g.open(t)
-			p.succeed(t)
+			g.Open(t)
+			p.Succeed(t)
 			if took := time.Since(opened); took < time.Duration(rounds)*jobTime {
 				t.Errorf("%d jobs took %v, want at least %d times %v", jobCount, took, rounds, jobTime)
 			}
-			s.awaitAll(t)
-			if peak := slots.peak(t); peak != want {
+			s.AwaitAll(t)
+			if peak := slots.Peak(t); peak != want {
 				t.Errorf("at most %d jobs at one time, want %d", peak, want)
 			}
-			if strings.Contains(p.output(t), "warning") {
-				t.Errorf("it complains:\n%s", p.output(t))
+			if strings.Contains(p.Output(t), "warning") {
+				t.Errorf("it complains:\n%s", p.Output(t))
 			}
 		})
 	}
@@ -175,38 +139,34 @@ func testClients(t *testing.T, transport string) {
 // testRustc has rustc, which asks for tokens for its own threads, wait for them.
 func testRustc(t *testing.T, transport string) {
 	rustc := need.Tool(t, "rustc")
-	s := startSteve(t, transport, 3)
+	s := jobs.StartSteve(t, transport, 3)
 	take(t, s, 3)
 	dir := t.TempDir()
-	var source strings.Builder
-	for i := range 60 {
-		fmt.Fprintf(&source, "pub mod m%d { pub fn f(n: u64) -> String { (0..n).map(|i| format!(\"{i}-{n}\")).collect() } }\n", i)
-	}
-	writeFile(t, filepath.Join(dir, "lib.rs"), source.String())
-	p := start(t, dir, s.direct(), rustc, "--crate-type=lib", "-Ccodegen-units=16", "-Copt-level=1", "lib.rs")
-	s.await(t, "rustc that waits", func(status ctl.Status) bool { return status.Waiters == 1 })
+	jobs.WriteFile(t, filepath.Join(dir, "lib.rs"), jobs.RustModules(60))
+	p := jobs.Start(t, dir, s.Direct(), rustc, "--crate-type=lib", "-Ccodegen-units=16", "-Copt-level=1", "lib.rs")
+	s.Await(t, "rustc that waits", func(status ctl.Status) bool { return status.Waiters == 1 })
 	giveBack(t, s, 3)
-	p.succeed(t)
-	s.awaitAll(t)
-	if text := p.output(t); text != "" {
+	p.Succeed(t)
+	s.AwaitAll(t)
+	if text := p.Output(t); text != "" {
 		t.Errorf("it complains:\n%s", text)
 	}
 }
 
 // take takes n tokens for this process.
-func take(t *testing.T, s *server, n int) {
+func take(t *testing.T, s *jobs.Server, n int) {
 	t.Helper()
 	for range n {
-		if got, err := s.conn.File().Read(make([]byte, 1)); got != 1 {
+		if got, err := s.Conn.File().Read(make([]byte, 1)); got != 1 {
 			t.Fatalf("read: %d, %v", got, err)
 		}
 	}
 }
 
 // giveBack gives back n tokens of this process.
-func giveBack(t *testing.T, s *server, n int) {
+func giveBack(t *testing.T, s *jobs.Server, n int) {
 	t.Helper()
-	if _, err := s.conn.File().Write(make([]byte, n)); err != nil {
+	if _, err := s.Conn.File().Write(make([]byte, n)); err != nil {
 		t.Fatal(err)
 	}
 }

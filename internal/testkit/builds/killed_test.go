@@ -1,28 +1,27 @@
 package builds
 
 import (
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"steve/internal/testkit/guest"
+	"steve/internal/testkit/jobs"
 )
 
 // testKilled kills one of several builds that run together, with all its processes. Its compilers are not counted: those
 // that are about to die overlap with the ones that get their tokens.
 func testKilled(t *testing.T, transport string) {
-	sites, slots := lay(t), newCounter(t)
+	sites, slots := lay(t), jobs.NewCounter(t)
 	last := len(sites) - 1
 	sites, doomed := sites[:last], sites[last]
-	s := startSteve(t, transport, 4)
-	victim := s.build(t, doomed, newCounter(t))
-	var builds []*process
+	s := jobs.StartSteve(t, transport, 4)
+	victim := build(t, s, doomed, jobs.NewCounter(t))
+	var builds []*jobs.Process
 	for _, at := range sites {
-		builds = append(builds, s.build(t, at, slots))
+		builds = append(builds, build(t, s, at, slots))
 	}
 
 	want := 1
@@ -31,15 +30,15 @@ func testKilled(t *testing.T, transport string) {
 	}
 	var members []int
 	lost := 0
-	for deadline := time.Now().Add(patience); lost < want; time.Sleep(time.Millisecond) {
-		held := s.holders(t)
-		members = groupMembers(t, victim.Process.Pid)
+	for deadline := time.Now().Add(jobs.Patience); lost < want; time.Sleep(time.Millisecond) {
+		held := s.Held(t)
+		members = victim.Members(t)
 		lost = 0
 		for _, pid := range members {
 			lost += held[pid]
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%q has no %d tokens in %v, the holders are %v\n%s", victim.Args, want, patience, held, victim.output(t))
+			t.Fatalf("%q has no %d tokens in %v, the holders are %v\n%s", victim.Args, want, jobs.Patience, held, victim.Output(t))
 		}
 	}
 	ends := endsOf(t, members)
@@ -53,10 +52,10 @@ func testKilled(t *testing.T, transport string) {
 	if guest.Inside() {
 		from = ended // to end takes them longer than that on its one busy processor
 	}
-	// The time of a question counts, see server.await.
+	// The time of a question counts, see jobs.Await.
 	for {
 		asked := time.Now()
-		held := s.holders(t)
+		held := s.Held(t)
 		if !slices.ContainsFunc(members, func(pid int) bool { return held[pid] > 0 }) {
 			break
 		}
@@ -67,30 +66,10 @@ func testKilled(t *testing.T, transport string) {
 	}
 	t.Logf("SIGKILL of %d processes with %d tokens: gone after %v, tokens seen back after %v",
 		len(members), lost, ms(ended.Sub(killed)), ms(time.Since(killed)))
-	s.finish(t, sites, builds, slots)
+	finish(t, s, sites, builds, slots)
 }
 
 func ms(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
-
-// groupMembers returns the processes of a process group.
-func groupMembers(t *testing.T, group int) []int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var members []int
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		if g, err := unix.Getpgid(pid); err == nil && g == group {
-			members = append(members, pid)
-		}
-	}
-	return members
-}
 
 // ends are descriptors that poll readable when their process has ended.
 type ends []unix.PollFd
@@ -118,7 +97,7 @@ func (e ends) await(t *testing.T) {
 	t.Helper()
 	for i := range e {
 		for {
-			n, err := unix.Poll(e[i:i+1], int(patience.Milliseconds()))
+			n, err := unix.Poll(e[i:i+1], int(jobs.Patience.Milliseconds()))
 			if err == unix.EINTR {
 				continue
 			}

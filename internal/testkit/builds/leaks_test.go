@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"steve/internal/testkit/guest"
+	"steve/internal/testkit/jobs"
 )
 
 // testLeaks ends clients that hold all tokens by signals, which with a FIFO loses tokens in most cases.
@@ -31,14 +32,14 @@ func testLeaks(t *testing.T, transport string) {
 			fmt.Fprintf(columns, "%s\t", column(signal, group))
 		}
 	}
-	s := startSteve(t, transport, 3)
+	s := jobs.StartSteve(t, transport, 3)
 	for _, c := range []client{newMake, oldMake, cargo, ctest} {
 		fmt.Fprintf(columns, "\n%s\t", c.name)
 		for _, group := range groups {
 			for _, signal := range signals {
 				cell := "?"
 				ok := t.Run(c.name+" "+column(signal, group), func(t *testing.T) {
-					seen := s.endBySignal(t, c, signal, group)
+					seen := endBySignal(t, s, c, signal, group)
 					cell = fmt.Sprintf("%.1f", float64(seen.Microseconds())/1000)
 				})
 				fmt.Fprintf(columns, "%s\t", cell)
@@ -53,11 +54,11 @@ func testLeaks(t *testing.T, transport string) {
 
 // endBySignal ends the client when it has all tokens, and returns how long after that they were seen back. Jobs of a client
 // that does not wait for them run on, and keep none.
-func (s *server) endBySignal(t *testing.T, c client, signal unix.Signal, group bool) time.Duration {
+func endBySignal(t *testing.T, s *jobs.Server, c client, signal unix.Signal, group bool) time.Duration {
 	t.Helper()
-	slots, g := newCounter(t), newGate(t)
+	slots, g := jobs.NewCounter(t), jobs.NewGate(t)
 	p := c.start(t, s, slots, g, 0)
-	s.awaitBusy(t, slots, c.peak(s.jobs))
+	s.AwaitBusy(t, slots, c.peak(s.Jobs))
 	to := p.Process.Pid
 	if group {
 		to = -to
@@ -66,14 +67,14 @@ func (s *server) endBySignal(t *testing.T, c client, signal unix.Signal, group b
 		t.Fatal(err)
 	}
 	if c.waits && signal != unix.SIGKILL {
-		g.open(t)
+		g.Open(t)
 	}
-	p.awaitEnd(t)
+	p.AwaitEnd(t)
 	ended := time.Now()
 	if c.stevie {
-		g.open(t) // killed, it leaves make, its child, which goes on and has tokens of its own
+		g.Open(t) // killed, it leaves make, its child, which goes on and has tokens of its own
 	}
-	back, seen := s.awaitAll(t).Sub(ended), time.Since(ended)
+	back, seen := s.AwaitAll(t).Sub(ended), time.Since(ended)
 	if !c.stevie && back > reclaimTime {
 		t.Errorf("all tokens back after %v, want at most %v", back, reclaimTime)
 	}

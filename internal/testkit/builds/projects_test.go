@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"steve/internal/testkit/guest"
+	"steve/internal/testkit/jobs"
 	"steve/internal/testkit/need"
 )
 
@@ -74,7 +75,7 @@ func projects() []project {
 func source(name string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
-		run(t, "cp", "-a", need.Source(t, name)+"/.", dir)
+		jobs.Run(t, "cp", "-a", need.Source(t, name)+"/.", dir)
 	}
 }
 
@@ -83,18 +84,18 @@ func preparedGzip(t *testing.T, dir string) {
 	t.Helper()
 	need.Source(t, "gzip")
 	need.Client(t, "make-4.4")
-	run(t, "cp", "-a", filepath.Join(tools(t), "gzip")+"/.", dir)
+	jobs.Run(t, "cp", "-a", filepath.Join(jobs.Tools(t), "gzip")+"/.", dir)
 }
 
 // prepareGzip builds the library in a gzip among the tools: it is many small files, half of them made by the shell.
 func prepareGzip(t *testing.T) {
-	dir := filepath.Join(tools(t), "gzip")
+	dir := filepath.Join(jobs.Tools(t), "gzip")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	source("gzip")(t, dir)
 	for _, args := range [][]string{{"-C", "lib", "CFLAGS=-O0"}, {"version.c", "version.h"}} {
-		start(t, dir, nil, append([]string{make44(t)}, args...)...).succeed(t)
+		jobs.Start(t, dir, nil, append([]string{make44(t)}, args...)...).Succeed(t)
 	}
 }
 
@@ -103,20 +104,20 @@ func prepareGzip(t *testing.T) {
 func cargoProject(crates ...string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
-		writeFile(t, filepath.Join(dir, ".cargo", "config.toml"), `
+		jobs.WriteFile(t, filepath.Join(dir, ".cargo", "config.toml"), `
 [source.crates-io]
 replace-with = "tests"
 [source.tests]
 directory = "`+filepath.Join(need.Source(t, "cargo"), "crates")+`"
 `)
-		writeFile(t, filepath.Join(dir, "Cargo.toml"), `
+		jobs.WriteFile(t, filepath.Join(dir, "Cargo.toml"), `
 [package]
 name = "project"
 version = "0.1.0"
 edition = "2021"
 [dependencies]
 `+strings.Join(crates, " = \"*\"\n")+" = \"*\"\n")
-		writeFile(t, filepath.Join(dir, "src", "main.rs"), `
+		jobs.WriteFile(t, filepath.Join(dir, "src", "main.rs"), `
 fn main() {
     println!("{}", walkdir::WalkDir::new("src").into_iter().count());
 }
@@ -125,9 +126,9 @@ fn main() {
 }
 
 // path is the environment in which the commands of projects are found: gcc and rustc are counted in slots.
-func path(t *testing.T, slots *counter) []string {
+func path(t *testing.T, slots *jobs.Counter) []string {
 	t.Helper()
-	dir := tools(t)
+	dir := jobs.Tools(t)
 	bin := t.TempDir()
 	for name, target := range map[string]string{
 		"make-4.4": need.Client(t, "make-4.4"),
@@ -140,7 +141,7 @@ func path(t *testing.T, slots *counter) []string {
 	}
 	return []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"),
-		"SLOTS=" + slots.file.Name(),
+		slots.Env(),
 		"RUSTC_WRAPPER=" + filepath.Join(dir, "slot"),
 		"CARGO_PROFILE_DEV_DEBUG=0",
 	}

@@ -23,6 +23,16 @@ const insideVar = "STEVE_IN_GUEST"
 // Inside reports whether this process runs in a guest.
 func Inside() bool { return os.Getenv(insideVar) == "1" }
 
+// DisableIOUring keeps io_uring from all processes, those of ctest above all: user-mode Linux 7.2 does not survive
+// mappings of its rings ("Bad page map", then a panic). Before Linux 6.6 it cannot be disabled, and need not be.
+func DisableIOUring(t testing.TB) {
+	t.Helper()
+	err := os.WriteFile("/proc/sys/kernel/io_uring_disabled", []byte("2"), 0)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
+
 // Enter makes a test run in guests instead of on the host: it runs the same test
 // of the same test binary in a guest of each of Kernels, and its subtests there
 // come back as subtests here, below the kernel's name. It returns true in the

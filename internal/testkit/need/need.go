@@ -94,18 +94,21 @@ func Tool(t testing.TB, name string) string {
 }
 
 // Client asks for a jobserver client of a version the machine itself may not
-// have, and returns the absolute path of its program: "make-4.4", "ctest-3.31"
-// or "ninja-1.13". It runs by that path alone, without any variable set.
+// have, and returns the absolute path of its program: "make-4.4", "ctest-3.31",
+// "ninja-1.12" or "ninja-1.13", and for the whole matrix of clients "ninja-1.11",
+// "cmake-4", "ctest-4", "gcc-14" or "clang-linker-wrapper-22". It runs by that
+// path alone, without any variable set.
 func Client(t testing.TB, name string) string {
 	t.Helper()
-	prog, _, _ := strings.Cut(name, "-")
+	prog := name[:strings.LastIndex(name, "-")]
 	return cached(t, "client "+name, "clients", name, "usr/bin", prog)
 }
 
 // Source asks for a source tree and returns its directory, which other tests
 // share: copy it before building. "zlib", "lua5.4", "xz-utils" and
 // "gzip" are release tarballs, configured: make builds them. "cargo" is a project
-// with its crates, for "cargo build --offline".
+// with its crates, for "cargo build --offline". "rust-clients" has the crates of
+// jobserver clients, for the whole matrix.
 func Source(t testing.TB, name string) string {
 	t.Helper()
 	return cached(t, "source of "+name, "source", name)

@@ -31,9 +31,10 @@ func (r *recorder) end(how string) {
 func TestNeeds(t *testing.T) {
 	cache := t.TempDir()
 	make44 := filepath.Join(cache, "clients/make-4.4/usr/bin/make")
+	wrapper := filepath.Join(cache, "clients/clang-linker-wrapper-22/usr/bin/clang-linker-wrapper")
 	zlib := filepath.Join(cache, "source/zlib")
 	guest := filepath.Join(cache, "guest/6.1")
-	for _, dir := range []string{make44, zlib, guest} {
+	for _, dir := range []string{make44, wrapper, zlib, guest} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -46,6 +47,7 @@ func TestNeeds(t *testing.T) {
 		missing string // how the reason begins; "" if the need is met
 	}{
 		{"client", func(t testing.TB) string { return need.Client(t, "make-4.4") }, make44, ""},
+		{"client with dashes", func(t testing.TB) string { return need.Client(t, "clang-linker-wrapper-22") }, wrapper, ""},
 		{"source", func(t testing.TB) string { return need.Source(t, "zlib") }, zlib, ""},
 		{"guest", func(t testing.TB) string { return need.Guest(t, "6.1") }, guest, ""},
 		{"no client", func(t testing.TB) string { return need.Client(t, "ninja-1.13") }, "", "client ninja-1.13: "},
