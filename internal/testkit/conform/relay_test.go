@@ -320,7 +320,7 @@ func testRelayMalformed(t *testing.T, s *server) {
 		"wants more than all":     ctl.AppendRelayAsk(nil, ctl.RelayAsk{Want: pool.MaxJobs + 1}),
 		"wants less than nothing": ctl.AppendRelayAsk(nil, ctl.RelayAsk{Want: -1}),
 		"an answer":               ctl.AppendRelayAnswer(nil, ctl.RelayAnswer{Tokens: 1, Wanted: true}),
-		"unknown flag":            record(8, 1<<4),
+		"unknown flag":            record(8, 1<<5),
 		"last flag":               record(11, 1<<7),
 		"padding":                 record(15, 1),
 	} {
