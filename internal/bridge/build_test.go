@@ -261,7 +261,7 @@ func TestIntegrationMemberKilled(t *testing.T) {
 		childVar, exe, b.Jobserver().Path, fmt.Sprintf(job, "0.1")))
 	build := newBuild(t, dir, "fifo:"+b.Jobserver().Path, newMake, "-k")
 	out, err := build.cmd.CombinedOutput()
-	if err == nil || strings.Count(string(out), "Killed") != 1 {
+	if err == nil || strings.Count(string(out), ": killed] ") != 1 { // "Killed" or "Error 137"
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if log, err := os.ReadFile(filepath.Join(dir, "log")); err != nil || strings.Count(string(log), "-") != 4 {
