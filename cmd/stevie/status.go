@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"steve/internal/cli"
 	"steve/internal/client"
+	"steve/internal/ctl"
+	"steve/internal/embed"
 	"steve/internal/proc"
 	"steve/internal/report"
 )
@@ -12,22 +15,17 @@ import (
 // statusFailed is the exit status where there is no status to print.
 const statusFailed = 1
 
-// statusVerb is "stevie status [--json]": who holds the tokens of a steve, and who waits for them.
+// statusVerb is "stevie status [--json]": who holds the tokens of a steve, or of this user's pool, and who waits for them.
 func statusVerb(o *options, args []string) (int, error) {
 	asJSON, err := o.parseInquiry("status", args)
 	if err != nil || o.wantHelp {
 		return o.helpOr(err)
 	}
-	c, err := client.Find(o.command.Device)
+	r, source, err := askForReport(o.command.Device)
 	if err != nil {
 		return 0, &cli.ExitError{Status: statusFailed, Err: err}
 	}
-	defer c.Close()
-	r, err := c.Report()
-	if err != nil {
-		return 0, &cli.ExitError{Status: statusFailed, Err: err}
-	}
-	found := report.LookUp(r, c.File().Name(), proc.Root)
+	found := report.LookUp(r, source, proc.Root)
 	if asJSON {
 		err = found.JSON(os.Stdout)
 	} else {
@@ -37,6 +35,23 @@ func statusVerb(o *options, args []string) (int, error) {
 		return 0, &cli.ExitError{Status: statusFailed, Err: err}
 	}
 	return 0, nil
+}
+
+// askForReport asks the steve that a run would use, or the stevie that serves this user's builds where there is none.
+func askForReport(device string) (r ctl.Report, source string, err error) {
+	c, err := client.Find(device)
+	if err == nil {
+		defer c.Close()
+		r, err = c.Report()
+		return r, c.File().Name(), err
+	}
+	if device == "" {
+		r, source, own := embed.Report(ctl.UserDir())
+		if !errors.Is(own, embed.ErrNotServed) {
+			return r, source, own
+		}
+	}
+	return r, "", err
 }
 
 // parseInquiry parses the options of a verb that looks and changes nothing.

@@ -35,12 +35,12 @@ func Open(path string) (*Conn, error) {
 }
 
 // ErrNotSteve says that a file opened as a token file is served by no steve.
-var ErrNotSteve = fmt.Errorf("not a steve token file")
+var ErrNotSteve = errors.New("not a steve token file")
 
 // File is the open token file: read a byte to take a token, write one to give it back.
 func (c *Conn) File() *os.File { return c.file }
 
-// Close closes the token file. Tokens taken stay with this process until it ends.
+// Close closes the token file when the calls that wait have ended. Tokens taken stay with this process until it ends.
 func (c *Conn) Close() error { return c.file.Close() }
 
 // Version is the server's version of this protocol.

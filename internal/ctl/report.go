@@ -220,12 +220,12 @@ func (r *Report) addPage(b []byte) (n, total int, err error) {
 
 // Report asks for a report. A server too old for it answers ENOTTY; one that is just giving many large ones, EAGAIN.
 func (c *Conn) Report() (Report, error) {
-	r, err := readReport(func(b []byte) error { return c.call("report", CmdReport, b) })
+	r, err := ReadReport(func(b []byte) error { return c.call("report", CmdReport, b) })
 	return r, reportError(err)
 }
 
-// readReport gathers the pages of a report. Ask sends the argument of a CmdReport and puts the answer in its place.
-func readReport(ask func([]byte) error) (Report, error) {
+// ReadReport gathers the pages of a report. Ask sends the argument of a CmdReport and puts the answer in its place.
+func ReadReport(ask func([]byte) error) (Report, error) {
 	var r Report
 	b := make([]byte, 0, ReportSize)
 	for offset := 0; ; {

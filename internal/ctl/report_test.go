@@ -94,7 +94,7 @@ func TestReportPages(t *testing.T) {
 		"large":  {large(), []int{0, 250, 500}},
 	} {
 		var asked []int
-		got, err := readReport(serve(tt.report.Snapshot(), &asked))
+		got, err := ReadReport(serve(tt.report.Snapshot(), &asked))
 		if err != nil || !reflect.DeepEqual(got, tt.report) {
 			t.Errorf("%s: %v\ngot  %+v\nwant %+v", name, err, got, tt.report)
 		}
@@ -111,7 +111,7 @@ func TestReportUnknownRow(t *testing.T) {
 	s.rows = append(s.rows, s.rows[rowSize:]...)
 	binary.LittleEndian.PutUint32(s.rows[2*rowSize:], 99)
 	var asked []int
-	if got, err := readReport(serve(s, &asked)); err != nil || !reflect.DeepEqual(got, r) {
+	if got, err := ReadReport(serve(s, &asked)); err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("%+v, %v, want %+v", got, err, r)
 	}
 }
@@ -129,7 +129,7 @@ func TestReportMalformed(t *testing.T) {
 		"no row of many":      page(func(b []byte) { binary.LittleEndian.PutUint32(b[8:], 0) }),
 		"a token of nobody's": page(func(b []byte) { b[reportHead] = rowToken }),
 	} {
-		_, err := readReport(func(to []byte) error { // one that is too short does not come through an ioctl
+		_, err := ReadReport(func(to []byte) error { // one that is too short does not come through an ioctl
 			if len(b) == len(to) {
 				copy(to, b)
 				return nil

@@ -17,7 +17,8 @@ type Server interface {
 	Relay(RelayAsk) (RelayAnswer, error)
 	// Status asks for settings and counts, of one moment.
 	Status() (Status, error)
-	// Close ends all calls. Tokens taken stay with this process until it ends.
+	// Close is the last call. Others that wait may go on waiting, and what they take, like all that was taken before, stays
+	// with this process until it ends.
 	Close() error
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"steve/internal/ctl"
 	"steve/internal/pool"
 )
 
@@ -432,4 +433,40 @@ func TestIntegrationPause(t *testing.T) {
 		slices.Sort(d)
 		t.Logf("from the kill to an answer of the next server to %s: p50 %v, max %v", name, d[len(d)/2], d[len(d)-1])
 	}
+}
+
+// A server that is stopped (SIGSTOP), and reads nothing, keeps nobody from giving back or leaving, however much was asked.
+func TestIntegrationDeafServer(t *testing.T) {
+	dir := t.TempDir()
+	server := start(t, dir, 2)
+	p := join(t, dir, 2)
+	if err := p.Take(); err != nil {
+		t.Fatal(err)
+	}
+	server.stop()
+	defer server.resume()
+	const calls = 1000 // more than a socket has room for
+	done := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := p.Relay(ctl.RelayAsk{})
+			done <- err
+		}()
+	}
+	within(t, "all have asked", func() {
+		await(t, "all have asked", func() bool { return p.pending(relay) == calls })
+	})
+	within(t, "a return", func() {
+		if err := p.Return(1); err != nil {
+			t.Error(err)
+		}
+	})
+	within(t, "the end", func() {
+		p.Close()
+		for range calls {
+			if err := <-done; err != ErrClosed {
+				t.Error(err)
+			}
+		}
+	})
 }

@@ -1,90 +1,45 @@
 package embed
 
-import (
-	"fmt"
-	"slices"
+import "steve/internal/pool"
 
-	"steve/internal/pool"
-)
-
-// recount books what the locks say. The client c holds that many tokens, at the latest when the pool has taken the events
+// recount has booked what the locks say. The client c, if not 0, holds that many tokens when the pool has taken the events
 // that wait; what else is out, and on no client's ledger, the others hold.
 //
 // A token that changes hands may count for none. Then one too many is granted: whoever is granted it finds that none is
-// left, says so, and this is done again. It is on the others' ledger before it leaves any other one's, so that in between
-// it is nobody's to be granted.
-func (s *server) recount(c pool.Client, holds int) error {
+// left, says so, and this is done again. What the others hold is booked before the event that takes it off another's
+// ledger, which the caller adds: in between it is nobody's to be granted.
+func (s *server) recount(c pool.Client, holds int) {
 	known := s.pool.Held() - s.pool.Holds(others)
 	if c != 0 {
 		known += holds - s.pool.Holds(c)
+		s.book(c, holds-s.pool.Holds(c))
 	}
 	rest := max(0, s.locks.out()-known)
-	more := map[pool.Client]int{}
-	if holds > s.pool.Holds(c) {
-		more[c] = holds
+	more := rest - s.pool.Holds(others)
+	s.book(others, more)
+	if more < 0 {
+		s.events = append(s.events, pool.Event{Kind: pool.Return, Client: others, N: -more})
 	}
-	switch had := s.pool.Holds(others); {
-	case rest > had:
-		more[others] = rest
-	case rest < had:
-		s.events = append(s.events, pool.Event{Kind: pool.Return, Client: others, N: had - rest})
+}
+
+// book has n more tokens booked on c, if n is more than 0.
+func (s *server) book(c pool.Client, n int) {
+	if n > 0 {
+		s.events = append(s.events, pool.Event{Kind: pool.Hold, Client: c, N: n})
 	}
-	if len(more) == 0 {
-		return nil
-	}
-	return s.edit(func(state *pool.State) {
-		for c, n := range more {
-			book(state, c, n)
+}
+
+// house puts those into the slot of an ancestor who have said that they are in one, as soon as that ancestor is known. The
+// pool must have taken all events.
+func (s *server) house() {
+	s.rehouse = false
+	for _, p := range s.peers {
+		if !p.homeless {
+			continue
 		}
-	})
-}
-
-// house puts p into the slot of the nearest ancestor it can share one with. It runs in one already, so that there is no
-// asking whether one is free.
-func (s *server) house(p *peer) error {
-	under := s.ancestors(p)
-	if under[0] == 0 {
-		return nil
-	}
-	p.homeless = false
-	return s.edit(func(state *pool.State) { clientOf(state, p.client).Host = under[0] })
-}
-
-// edit changes the pool by other ways than events: these are for what a client does, not for what it did while another
-// server counted.
-func (s *server) edit(change func(*pool.State)) error {
-	state := s.pool.State()
-	change(&state)
-	state.Held = 0
-	for i := range state.Clients {
-		state.Held += len(state.Clients[i].Jobs)
-	}
-	p, err := pool.Restore(state)
-	if err != nil {
-		return fmt.Errorf("the pool of the last server: %w", err)
-	}
-	*s.pool = *p
-	return nil
-}
-
-// book puts tokens on the ledger of c until there are n.
-func book(state *pool.State, c pool.Client, n int) {
-	s := clientOf(state, c)
-	s.Taken = true
-	for number := uint32(0); len(s.Jobs) < n; number++ {
-		if !slices.ContainsFunc(s.Jobs, func(j pool.Job) bool { return j.Number == number }) {
-			s.Jobs = append(s.Jobs, pool.Job{Number: number, Since: state.Now})
+		if under := s.ancestors(p); under[0] != 0 {
+			p.homeless, s.rehouse = false, true // it has a slot to share now
+			s.events = append(s.events, pool.Event{Kind: pool.Lodge, Client: p.client, Under: under})
 		}
 	}
-}
-
-// clientOf returns the state of c, making it if there is none. It is good until the next call.
-func clientOf(state *pool.State, c pool.Client) *pool.ClientState {
-	for i := range state.Clients {
-		if state.Clients[i].ID == c {
-			return &state.Clients[i]
-		}
-	}
-	state.Clients = append(state.Clients, pool.ClientState{ID: c})
-	return &state.Clients[len(state.Clients)-1]
 }

@@ -27,6 +27,8 @@ const (
 	// lost gives back n tokens that were granted but of which none was left in the lock file: the server has counted wrong.
 	// It has no answer.
 	lost
+	// report asks for the rows of a report from n on, and needs no hello. It is answered with the page alone, see ctl.
+	report
 
 	// welcome: the pool has n tokens.
 	welcome
@@ -44,7 +46,7 @@ const (
 )
 
 var kindNames = [...]string{
-	hello: "hello", take: "take", nest: "nest", relay: "relay", status: "status", giveBack: "return", leave: "leave", lost: "lost",
+	hello: "hello", take: "take", nest: "nest", relay: "relay", status: "status", giveBack: "return", leave: "leave", lost: "lost", report: "report",
 	welcome: "welcome", refused: "refused", taken: "taken", nested: "nested", relayed: "relayed", told: "told", invalid: "invalid",
 }
 
@@ -97,8 +99,8 @@ func parseRequest(b []byte) (request, error) {
 		return r, err
 	}
 	r.n = binary.NativeEndian.Uint64(body)
-	counts := r.kind == hello || r.kind == giveBack || r.kind == lost
-	if r.kind < hello || r.kind > lost || r.n > pool.MaxJobs || r.n != 0 && !counts || binary.NativeEndian.Uint64(body[8:]) != 0 {
+	counts := r.kind == hello || r.kind == giveBack || r.kind == lost || r.kind == report
+	if r.kind < hello || r.kind > report || r.n > pool.MaxJobs || r.n != 0 && !counts || binary.NativeEndian.Uint64(body[8:]) != 0 {
 		return request{}, errFormat
 	}
 	return r, nil

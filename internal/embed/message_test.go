@@ -17,6 +17,7 @@ func TestRequests(t *testing.T) {
 		{kind: giveBack, n: pool.MaxJobs},
 		{kind: leave},
 		{kind: lost, n: 1},
+		{kind: report, n: 250},
 	} {
 		b := appendRequest(nil, r)
 		if got, err := parseRequest(b); err != nil || got != r || len(b) != requestSize {

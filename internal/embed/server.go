@@ -3,6 +3,7 @@ package embed
 import (
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,7 @@ type peer struct {
 	// dropped: nothing it sends counts any more.
 	dropped bool
 	asked   map[uint32]bool
+	report  *ctl.Snapshot // of which it reads one page after the other
 }
 
 // A server is the broker's front: connections in place of a token file. It is used by the broker's thread.
@@ -51,6 +53,7 @@ type server struct {
 	deaf                   bool         // out of descriptors: nobody new is listened to
 	timed                  bool         // timer runs
 	early                  bool         // the first recheck is to come
+	rehouse                bool         // somebody homeless may have an ancestor now
 	nests                  []pool.Event // that wait for it
 	ready                  []unix.EpollEvent
 	buffer                 []unix.EpollEvent
@@ -78,13 +81,11 @@ func startServer(at place, l *locks, jobs int) (*server, error) {
 			Sample: func() (float64, int64) { return 0, 0 }, // no limit needs it
 		})
 	}
-	if err == nil {
-		err = s.recount(0, 0)
-	}
 	if err != nil {
 		s.close()
 		return nil, err
 	}
+	s.recount(0, 0)
 	go func() {
 		defer close(s.done)
 		s.broker.Run() // an error ends the server, which its clients notice
@@ -151,6 +152,9 @@ func (s *server) Exited(dst []pool.Client) []pool.Client { return dst }
 
 // Next returns the next event, of kind 0 if there was none in what came, and false when nothing waits.
 func (s *server) Next() (pool.Event, bool, error) {
+	if len(s.events) == 0 && s.rehouse {
+		s.house()
+	}
 	if len(s.events) == 0 {
 		if len(s.ready) == 0 {
 			n, err := unix.EpollWait(s.epoll, s.buffer, 0)
@@ -176,9 +180,9 @@ func (s *server) Next() (pool.Event, bool, error) {
 	return e, true, nil
 }
 
-// setTimer makes the others be looked at again while they may keep something from somebody.
+// setTimer has the others looked at again while they may keep something from somebody, and the listener if it failed.
 func (s *server) setTimer() error {
-	if s.timed || !s.early && (s.asked == 0 || s.pool.Holds(others) == 0) {
+	if s.timed || !s.early && !s.deaf && (s.asked == 0 || s.pool.Holds(others) == 0) {
 		return nil
 	}
 	s.timed = true
@@ -198,8 +202,13 @@ func (s *server) input(fd int) error {
 		var count [8]byte
 		unix.Read(s.timer, count[:])
 		s.timed = false
+		s.recount(0, 0)
 		s.admit()
-		return s.recount(0, 0)
+		if s.deaf {
+			s.deaf = false
+			return s.watch(s.listener)
+		}
+		return nil
 	}
 	p := s.byFD[fd]
 	n, err := unix.Read(fd, s.in[:])
@@ -239,7 +248,7 @@ func (s *server) accept() error {
 	switch err {
 	case nil:
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-		// It would be readable for ever. Those who come wait until somebody leaves.
+		// It would be readable for ever. Those who come wait for the next recheck.
 		s.deaf = true
 		return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, s.listener, nil)
 	default:
@@ -278,18 +287,16 @@ func (s *server) hangUp(p *peer) error {
 	delete(s.byFD, p.fd)
 	delete(s.peers, p.client)
 	s.asked -= len(p.asked)
-	if s.deaf {
-		s.deaf = false
-		if err := s.watch(s.listener); err != nil {
-			return err
-		}
-	}
+	s.recount(p.client, 0)
 	s.events = append(s.events, pool.Event{Kind: pool.Exit, Client: p.client})
-	return s.recount(p.client, 0)
+	return nil
 }
 
 // request takes one message.
 func (s *server) request(p *peer, r request) error {
+	if r.kind == report {
+		return s.report(p, int(r.n))
+	}
 	if p.known == (r.kind == hello) {
 		return errFormat
 	}
@@ -303,7 +310,8 @@ func (s *server) request(p *peer, r request) error {
 	e := pool.Event{Client: p.client, Ticket: pool.Ticket(p.client)<<32 | pool.Ticket(r.ticket)}
 	switch r.kind {
 	case hello:
-		return s.hello(p, r)
+		s.hello(p, r)
+		return nil
 	case take:
 		e.Kind, e.Wait = pool.Acquire, true
 	case nest:
@@ -330,47 +338,34 @@ func (s *server) request(p *peer, r request) error {
 			return errFormat
 		}
 		e.Kind, e.Ticket, e.N = pool.Return, 0, int(r.n)
-		s.events = append(s.events, e)
 		if r.kind == lost {
-			return s.recount(p.client, holds-int(r.n))
+			s.recount(p.client, holds-int(r.n))
 		}
-		return nil
 	}
 	s.events = append(s.events, e)
 	return nil
 }
 
 // hello takes what a client brings along from the last server.
-func (s *server) hello(p *peer, r request) error {
-	p.known, p.homeless = true, r.ticket != 0
+func (s *server) hello(p *peer, r request) {
+	p.known, p.homeless, s.rehouse = true, r.ticket != 0, true
 	s.send(p, answer{kind: welcome, n: uint64(s.jobs)})
 	if r.n > 0 {
 		// What is beyond the pool's size stays with the others.
-		if err := s.recount(p.client, min(int(r.n), s.jobs)); err != nil {
-			return err
-		}
+		s.recount(p.client, min(int(r.n), s.jobs))
 	}
-	for _, guest := range s.peers {
-		if guest.homeless {
-			if err := s.house(guest); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
-// ancestors are the nearest ancestors of p that hold a token here.
+// ancestors are the nearest ancestors of p that have slots here.
 func (s *server) ancestors(p *peer) (under [pool.MaxUnder]pool.Client) {
-	n := 0
-	for _, pid := range proc.Root.Ancestors(p.pid, maxAncestors) {
-		for _, o := range s.peers {
-			if o.pid == pid && n < len(under) && s.pool.Slots(o.client) > 0 {
-				under[n] = o.client
-				n++
-			}
+	pids := proc.Root.Ancestors(p.pid, maxAncestors)
+	found := make([]pool.Client, len(pids))
+	for _, o := range s.peers {
+		if i := slices.Index(pids, o.pid); i >= 0 && s.pool.Slots(o.client) > 0 {
+			found[i] = o.client
 		}
 	}
+	copy(under[:], slices.DeleteFunc(found, func(c pool.Client) bool { return c == 0 }))
 	return under
 }
 
@@ -410,6 +405,10 @@ func (s *server) answer(p *peer, a answer) {
 // send sends a. A client that does not read what it has asked for is dropped; what was granted to it is back then.
 func (s *server) send(p *peer, a answer) {
 	s.body = appendAnswer(s.body[:0], a)
+	s.sendBody(p)
+}
+
+func (s *server) sendBody(p *peer) {
 	if err := unix.Sendto(p.fd, s.body, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil); err != nil {
 		s.drop(p)
 	}

@@ -37,6 +37,7 @@ func TestGarbageIsRefused(t *testing.T) {
 		{"long", [][]byte{make([]byte, 4096)}},
 		{"zeroes", [][]byte{make([]byte, requestSize)}},
 		{"a hello and a byte", [][]byte{append(appendRequest(nil, request{kind: hello}), 0)}},
+		{"a page of no report", [][]byte{appendRequest(nil, request{kind: report, n: 1})}},
 		{"no hello", [][]byte{appendRequest(nil, request{kind: take, ticket: 1})}},
 		{"two hellos", [][]byte{greeting, greeting}},
 		{"an answer", [][]byte{greeting, appendRequest(nil, request{kind: taken, ticket: 1})}},
@@ -154,4 +155,39 @@ func TestLost(t *testing.T) {
 	if a, err := c.receive(); err != nil || a.kind != taken || a.ticket != 3 {
 		t.Fatalf("answered %+v, %v", a, err)
 	}
+}
+
+// Who connects while the server is out of descriptors is heard as soon as there are some, though nobody has left.
+func TestOutOfDescriptors(t *testing.T) {
+	p := join(t, t.TempDir(), 1)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	connected := unix.Connect(fd, p.place.address())
+	await(t, "the server cannot accept", func() (deaf bool) {
+		p.served.broker.Inspect(func(*pool.Pool) { deaf = p.served.deaf })
+		return deaf
+	})
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || connected != nil {
+		t.Fatal(err, connected)
+	}
+	if _, err := unix.Write(fd, appendRequest(nil, request{kind: hello})); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "a welcome", func() {
+		var b [answerSize]byte
+		n, err := unix.Read(fd, b[:])
+		if a, _ := parseAnswer(b[:max(0, n)]); err != nil || a.kind != welcome {
+			t.Errorf("answered %v, %v", a, err)
+		}
+	})
 }

@@ -1,9 +1,11 @@
 package embed
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,10 +112,15 @@ func (p place) dial() (*conn, error) {
 // Close ends a receive, too.
 func (c *conn) Close() { c.file.Close() }
 
-// send sends r. That the server is dead is for receive to find.
+// send sends r. That the server is dead is for receive to find, behind what it said last. From one that has read nothing
+// for so long that the socket is full, this ends the connection.
 func (c *conn) send(r request) {
+	const deaf = 500 * time.Millisecond
 	c.out = appendRequest(c.out[:0], r)
-	c.file.Write(c.out)
+	c.file.SetWriteDeadline(time.Now().Add(deaf))
+	if _, err := c.file.Write(c.out); errors.Is(err, os.ErrDeadlineExceeded) {
+		c.file.Close()
+	}
 }
 
 // receive waits for an answer. An error is the end of the connection.

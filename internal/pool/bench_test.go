@@ -66,11 +66,13 @@ func (r *rig) crowd(n int, join func(c Client)) {
 	}
 }
 
-var crowds = []struct {
+type crowd struct {
 	name string
 	turn turn
 	join func(r *rig, c Client)
-}{
+}
+
+var crowds = []crowd{
 	{"readers", readers, func(r *rig, c Client) { r.acquire(c, true) }},
 	{"pollers", pollers, func(r *rig, c Client) { r.poll(c) }},
 	{"retriers", retriers, func(r *rig, c Client) { r.acquire(c, false) }},
@@ -117,7 +119,7 @@ func BenchmarkPair(b *testing.B) {
 
 // BenchmarkTurn is the cost of one token given back, handed on and queued up for again, before crowds of all sizes.
 func BenchmarkTurn(b *testing.B) {
-	for _, crowd := range crowds {
+	for _, crowd := range append(crowds, askers...) {
 		for _, n := range []int{1, 10, 64, 4096, 10000} {
 			b.Run(fmt.Sprintf("%s=%d", crowd.name, n), func(b *testing.B) {
 				r := newRig(1)
@@ -130,4 +132,32 @@ func BenchmarkTurn(b *testing.B) {
 			})
 		}
 	}
+}
+
+// nesters wait for a token, or for a slot of ancestors that have none left.
+func nesters(r *rig, c Client) Client {
+	next := r.giveBack(c)[1].Client
+	nestBelow(r, c)
+	return next
+}
+
+func nestBelow(r *rig, c Client) {
+	r.step(Event{Kind: Nest, Client: c, Under: [MaxUnder]Client{1 << 32, 1<<32 + 1, 1<<32 + 2, 1<<32 + 3}})
+}
+
+// relayers wait for a token, and would hear of one that nobody else wants.
+func relayers(r *rig, c Client) Client {
+	next := r.giveBack(c)[1].Client
+	askToRelay(r, c)
+	return next
+}
+
+func askToRelay(r *rig, c Client) {
+	r.step(Event{Kind: Relay, Client: c, N: 1, Wait: true})
+}
+
+// askers have a record allocated for what they ask.
+var askers = []crowd{
+	{"nesters", nesters, nestBelow},
+	{"relayers", relayers, askToRelay},
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // share gives what is free to those who wait, what nobody waits for to the relays, and slots to those who may have them.
-// An event does so before it asks for
-// something itself: what time has freed does not belong to the one who happens to come now.
+// An event does so before it asks for something itself: what time has freed does not belong to the one who happens to come
+// now.
 func (p *Pool) share() {
 	p.dispatch()
 	p.tell()
@@ -40,8 +40,8 @@ func (p *Pool) dispatch() {
 	}
 }
 
-// wake tells h that it is readable, for c's sake, or, with nil, for everybody's. The kernel wakes every process that polls that open file, and each that still cares
-// polls again, so none of them waits any more.
+// wake tells h that it is readable, for c's sake, or, with nil, for everybody's. The kernel wakes every process that polls
+// that open file, and each that still cares polls again, so none of them waits any more.
 func (p *Pool) wake(c *client, h Handle) {
 	f := Effect{Kind: Wake, Handle: h}
 	if c != nil {

@@ -53,6 +53,10 @@ const (
 	Nest
 	// Leave: Client gives up its ancestor's slot, on Ticket, or never heard that it has one, with no Ticket.
 	Leave
+	// Hold: Client holds N tokens more than this pool gave it. They were given before the pool was made.
+	Hold
+	// Lodge: Client, which waits for no slot, is in that of its ancestor Under[0] since before the pool was made.
+	Lodge
 )
 
 // asks says whether an event of kind k waits for an answer on its Ticket.
@@ -138,7 +142,7 @@ type Effect struct {
 var eventNames = [...]string{
 	Acquire: "acquire", Return: "return", Cancel: "cancel", Watch: "watch", Close: "close", Exit: "exit", Forget: "forget",
 	Refuse: "refuse", Lost: "lost", Set: "set", Sample: "sample", Tick: "tick", Stop: "stop",
-	Relay: "relay", Nest: "nest", Leave: "leave",
+	Relay: "relay", Nest: "nest", Leave: "leave", Hold: "hold", Lodge: "lodge",
 }
 
 var effectNames = [...]string{
@@ -162,14 +166,14 @@ func (e Event) String() string {
 	b.WriteString(e.Kind.String())
 	describe(&b, e.Client, e.Ticket, e.Handle)
 	switch e.Kind {
-	case Return, Lost:
+	case Return, Lost, Hold:
 		fmt.Fprintf(&b, " n=%d", e.N)
 	case Relay:
 		fmt.Fprintf(&b, " n=%d", e.N)
 		describeFlag(&b, "idle", e.Idle)
 		describeFlag(&b, "less", e.Less)
 		describeFlag(&b, "now", e.Now)
-	case Nest:
+	case Nest, Lodge:
 		for _, c := range e.Under {
 			if c != 0 {
 				fmt.Fprintf(&b, " under=%d", c)

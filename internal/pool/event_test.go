@@ -24,6 +24,8 @@ func TestEventString(t *testing.T) {
 		{Event{Kind: Relay, Client: 1, Ticket: 7, N: 8, Wait: true, Idle: true, Less: true, Now: true}, "relay client=1 ticket=7 n=8 idle less now wait"},
 		{Event{Kind: Nest, Client: 1, Ticket: 7, Under: [MaxUnder]Client{5, 6}}, "nest client=1 ticket=7 under=5 under=6"},
 		{Event{Kind: Leave, Client: 1, Ticket: 7}, "leave client=1 ticket=7"},
+		{Event{Kind: Hold, Client: 1, N: 2}, "hold client=1 n=2"},
+		{Event{Kind: Lodge, Client: 1, Under: [MaxUnder]Client{5}}, "lodge client=1 under=5"},
 		{Event{Kind: Tick}, "tick"},
 		{Event{Kind: Stop}, "stop"},
 	} {

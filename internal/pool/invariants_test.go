@@ -232,6 +232,9 @@ func (a *auditor) book(p *Pool, e Event, effects []Effect) error {
 		} else {
 			a.give(e.Client, e.N)
 		}
+	case Hold:
+		a.held[e.Client] += e.N
+		a.taken[e.Client] = true
 	case Forget:
 		if _, lends := a.lenders[e.Client]; !lends && a.held[e.Client] == 0 {
 			delete(a.taken, e.Client)

@@ -1,5 +1,7 @@
 package pool
 
+import "slices"
+
 // A process that a client starts for one of its jobs runs in that job's slot, and needs no token of its own to start one
 // command. How many do is bounded by the slots of their ancestors: which slot is whose cannot be told from here, but more
 // commands than slots are too many. A process that shares a slot has that one to share with its own descendants.
@@ -33,9 +35,12 @@ func (p *Pool) nest(e Event) {
 
 // settle gives those who wait for a slot the ones that have become free.
 func (p *Pool) settle() {
-	for i := 0; i < len(p.nests); {
+	for i := 0; len(p.vacated) > 0 && i < len(p.nests); {
 		c := p.nests[i]
-		host := p.hostOf(c, c.nest.under)
+		var host *client
+		if c.nest.concerns(p.vacated) {
+			host = p.hostOf(c, c.nest.under)
+		}
 		if host == nil {
 			i++
 			continue
@@ -44,6 +49,24 @@ func (p *Pool) settle() {
 		p.lodge(c, host)
 		p.update(c)
 		i = 0 // it has a slot to share now
+	}
+	p.vacated = p.vacated[:0]
+}
+
+// concerns says whether one of hosts is an ancestor. Thousands may wait below a few: it costs no look-up of a client.
+func (n *nest) concerns(hosts []Client) bool {
+	for _, id := range n.under {
+		if id != 0 && slices.Contains(hosts, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// vacate notes that c has one slot more, or one guest less.
+func (p *Pool) vacate(c *client) {
+	if n := len(p.vacated); n == 0 || p.vacated[n-1] != c.id {
+		p.vacated = append(p.vacated, c.id)
 	}
 }
 
@@ -68,15 +91,31 @@ func (c *client) slots() int {
 func (p *Pool) lodge(c, host *client) {
 	c.host = host
 	host.guests++
+	p.vacate(c)
+}
+
+// unlodge takes c out of its host's slot. The caller updates c.
+func (p *Pool) unlodge(c *client) {
+	host := c.host
+	c.host = nil
+	host.guests--
+	p.vacate(host)
+	p.update(host)
+}
+
+// lodgeIn books a guest that has its slot from another pool. Whether it is free is not asked: it runs already.
+func (p *Pool) lodgeIn(e Event) {
+	c, host := p.clientOf(e.Client), p.clients[e.Under[0]]
+	if host != nil && host != c && c.host == nil && c.nest == nil {
+		p.lodge(c, host)
+	}
+	p.update(c)
 }
 
 func (p *Pool) leave(e Event) {
 	answer := Effect{Kind: Invalid, Ticket: e.Ticket}
 	if c := p.clients[e.Client]; c != nil && c.host != nil {
-		host := c.host
-		c.host = nil
-		host.guests--
-		p.update(host)
+		p.unlodge(c)
 		p.update(c)
 		answer.Kind = Left
 	}
@@ -88,10 +127,8 @@ func (p *Pool) leave(e Event) {
 // unshare ends all that c, which has ended, shares with others. Its guests run on, as do the children of any process that
 // is killed. The caller updates c.
 func (p *Pool) unshare(c *client) {
-	if host := c.host; host != nil {
-		c.host = nil
-		host.guests--
-		p.update(host)
+	if c.host != nil {
+		p.unlodge(c)
 	}
 	if c.guests == 0 {
 		return

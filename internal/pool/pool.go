@@ -24,7 +24,7 @@ const (
 
 // A Pool is a number of tokens, who has them and who waits for them.
 //
-// INVARIANT: held is the sum of the clients' held, and held + free = Limits.Jobs, or free = 0 after a shrink or a stop
+// INVARIANT: held is the sum of the clients' held, and held + free = Limits.Jobs, or free = 0 after a shrink, a Hold or a stop
 // INVARIANT: reservations is the sum of the clients' reserved, and no more than free before a stop
 // INVARIANT: a client is in candidates if and only if it wants a token and its own limit allows one more
 // INVARIANT: after Step, no token is free and unreserved beside a candidate, unless load or memory holds it back
@@ -44,6 +44,7 @@ type Pool struct {
 	reservations  []reservation // by deadline
 	relays        []*client     // those that have asked and have no answer, in that order
 	nests         []*client     // those that wait for a slot or a token, in that order
+	vacated       []Client      // have more slots, or fewer guests, since nests were last looked at
 
 	load    float64
 	memory  int64
@@ -127,6 +128,10 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 		p.nest(e)
 	case Leave:
 		p.leave(e)
+	case Hold:
+		p.hold(e)
+	case Lodge:
+		p.lodgeIn(e)
 	}
 	p.settle() // before tokens are given to those who can do without
 	p.share()
@@ -189,6 +194,7 @@ func (p *Pool) take(c *client) {
 	p.unreserve(c)
 	c.take(p.now)
 	p.held++
+	p.vacate(c)
 	p.renew(c)
 	if c.waiting.first != nil {
 		c.since = c.waiting.first.since
@@ -318,6 +324,25 @@ func (p *Pool) lost(e Event) {
 	p.update(c)
 }
 
+// hold books tokens on a client that did not have them from this pool.
+func (p *Pool) hold(e Event) {
+	c := p.clientOf(e.Client)
+	for range e.N {
+		p.take(c)
+	}
+	p.update(c)
+	p.trim()
+}
+
+// trim drops the newest reservations until there are no more of them than tokens free.
+func (p *Pool) trim() {
+	for len(p.reservations) > p.Free() {
+		c := p.reservations[len(p.reservations)-1].client
+		p.unreserve(c)
+		p.update(c) // at once: the heap can mend one place at a time
+	}
+}
+
 func (p *Pool) set(e Event) {
 	l := p.limits.With(e.Mask, e.Limits)
 	if l.Validate() != nil {
@@ -328,11 +353,7 @@ func (p *Pool) set(e Event) {
 		p.known = false
 	}
 	p.limits = l
-	for len(p.reservations) > p.Free() {
-		c := p.reservations[len(p.reservations)-1].client
-		p.unreserve(c)
-		p.update(c) // at once: the heap can mend one place at a time
-	}
+	p.trim()
 	for _, c := range p.clients {
 		p.update(c)
 	}

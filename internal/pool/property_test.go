@@ -18,15 +18,16 @@ type shape struct {
 	clients int // alive at a time
 	jobs    int
 	handles int // open files that several clients share, 0: each has its own
-	weights [Leave + 1]int
+	weights [Lodge + 1]int
 	rude    int // of 100 returns and tickets, so many are made up
 }
 
-var usual = [Leave + 1]int{
+var usual = [Lodge + 1]int{
 	Acquire: 30, Return: 24, Cancel: 6, Watch: 16, Close: 1, Exit: 1, Forget: 1, Refuse: 1, Lost: 1, Set: 1, Sample: 1, Tick: 10, Relay: 2, Nest: 1, Leave: 1,
+	Hold: 1, Lodge: 1,
 }
 
-func usually(change func(w *[Leave + 1]int)) [Leave + 1]int {
+func usually(change func(w *[Lodge + 1]int)) [Lodge + 1]int {
 	w := usual
 	change(&w)
 	return w
@@ -36,23 +37,23 @@ var shapes = []shape{
 	{name: "few clients, many tokens", clients: 3, jobs: 40, weights: usual},
 	{name: "many clients, one token", clients: 24, jobs: 1, weights: usual, rude: 2},
 	{name: "ordinary", clients: 8, jobs: 4, weights: usual, rude: 2},
-	{name: "lenders", clients: 8, jobs: 4, handles: 3, rude: 40, weights: usually(func(w *[Leave + 1]int) {
+	{name: "lenders", clients: 8, jobs: 4, handles: 3, rude: 40, weights: usually(func(w *[Lodge + 1]int) {
 		w[Exit], w[Forget], w[Lost] = 6, 4, 6
 	})},
-	{name: "limits flapping", clients: 12, jobs: 8, weights: usually(func(w *[Leave + 1]int) {
+	{name: "limits flapping", clients: 12, jobs: 8, weights: usually(func(w *[Lodge + 1]int) {
 		w[Set], w[Sample], w[Refuse] = 10, 14, 3
 	})},
-	{name: "shared handles", clients: 10, jobs: 2, handles: 3, weights: usually(func(w *[Leave + 1]int) {
+	{name: "shared handles", clients: 10, jobs: 2, handles: 3, weights: usually(func(w *[Lodge + 1]int) {
 		w[Watch], w[Acquire], w[Close] = 40, 20, 3
 	})},
-	{name: "rude", clients: 8, jobs: 3, handles: 5, rude: 30, weights: usually(func(w *[Leave + 1]int) {
+	{name: "rude", clients: 8, jobs: 3, handles: 5, rude: 30, weights: usually(func(w *[Lodge + 1]int) {
 		w[Close], w[Exit], w[Cancel] = 8, 6, 20
 	})},
-	{name: "relays", clients: 6, jobs: 6, weights: usually(func(w *[Leave + 1]int) {
+	{name: "relays", clients: 6, jobs: 6, weights: usually(func(w *[Lodge + 1]int) {
 		w[Relay], w[Watch], w[Cancel], w[Lost] = 30, 6, 6, 4
 	})},
-	{name: "nests", clients: 10, jobs: 3, weights: usually(func(w *[Leave + 1]int) {
-		w[Nest], w[Leave], w[Exit] = 30, 14, 4
+	{name: "nests", clients: 10, jobs: 3, weights: usually(func(w *[Lodge + 1]int) {
+		w[Nest], w[Leave], w[Exit], w[Hold], w[Lodge] = 30, 14, 4, 3, 4
 	})},
 }
 
@@ -168,6 +169,10 @@ func (w *world) event(p *Pool) Event {
 		return e
 	case Leave:
 		return Event{Kind: kind, Client: c, Ticket: w.ticket()}
+	case Hold:
+		return Event{Kind: kind, Client: c, N: 1 + w.rand.IntN(3)}
+	case Lodge:
+		return Event{Kind: kind, Client: c, Under: [MaxUnder]Client{w.alive[w.rand.IntN(len(w.alive))]}}
 	case Sample:
 		return Event{Kind: kind, Load: float64(w.rand.IntN(8)), Memory: int64(w.rand.IntN(8))}
 	}

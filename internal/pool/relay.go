@@ -54,25 +54,29 @@ func (p *Pool) answer(c *client) bool {
 		// One more and one less, and the two are no further apart than before: less than that is no use to anybody.
 		f.Less = rival.held()+rival.reserved+1 < c.held() && !p.heldBack(p.held-1+len(p.reservations))
 	}
-	told := f.N > 0 || f.Wanted || f.Less != r.less || r.now
-	if told {
-		f.Ticket = p.dequeue(r.waiter)
-		p.emit(f)
+	if f.N == 0 && !f.Wanted && f.Less == r.less && !r.now {
+		return false
 	}
+	f.Ticket = p.dequeue(r.waiter)
+	p.emit(f)
 	p.update(c)
-	return told
+	return true
 }
 
 // rival is the candidate, other than c, that comes first.
 func (p *Pool) rival(c *client) *client {
-	var first *client
-	// A heap: if its top is c, the first of the others is one of the two below.
-	for i, o := range p.candidates[:min(3, len(p.candidates))] {
-		if o != c && (first == nil || p.candidates.Less(i, first.index)) {
-			first = o
-		}
+	h := p.candidates
+	switch {
+	case len(h) == 0:
+		return nil
+	case h[0] != c:
+		return h[0]
+	case len(h) > 2 && h.Less(2, 1): // a heap: the first of the others is one of the two below
+		return h[2]
+	case len(h) > 1:
+		return h[1]
 	}
-	return first
+	return nil
 }
 
 // without returns list without c.

@@ -174,6 +174,7 @@ func Restore(s State) (*Pool, error) {
 		return nil, errors.New("pool state: more tokens reserved than free")
 	}
 	for _, c := range p.clients {
+		p.vacate(c)
 		p.update(c)
 	}
 	return p, nil

@@ -22,6 +22,11 @@ func (t *twin) asked(c *ClientState) *RelayState {
 	return nil
 }
 
+// nests says whether c waits for a slot.
+func (t *twin) nests(c *ClientState) bool {
+	return slices.ContainsFunc(t.state.Nests, func(n NestState) bool { return n.Client == c.ID })
+}
+
 func (t *twin) guests(host *ClientState) int {
 	n := 0
 	for _, c := range t.universe {
@@ -93,10 +98,9 @@ func (t *twin) host(c *ClientState, under [MaxUnder]Client) *ClientState {
 
 func (t *twin) nest(c *ClientState, e Event) {
 	s := &t.state
-	waits := slices.ContainsFunc(s.Nests, func(n NestState) bool { return n.Client == c.ID })
 	host := t.host(c, e.Under)
 	switch {
-	case waits || c.Host != 0:
+	case t.nests(c) || c.Host != 0:
 		t.emit(Effect{Kind: Invalid, Ticket: e.Ticket})
 	case host != nil:
 		c.Host = host.ID

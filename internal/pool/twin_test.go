@@ -352,6 +352,17 @@ func (t *twin) handle(e Event) {
 		t.answer(c, e.Now)
 	case Nest:
 		t.nest(t.get(e.Client), e)
+	case Hold:
+		c := t.get(e.Client)
+		for range e.N {
+			t.take(c)
+		}
+		t.trim()
+	case Lodge:
+		c, host := t.get(e.Client), t.find(e.Under[0])
+		if host != nil && host != c && c.Host == 0 && !t.nests(c) {
+			c.Host = host.ID
+		}
 	case Leave:
 		c := t.find(e.Client)
 		if c == nil || c.Host == 0 {
@@ -446,10 +457,16 @@ func (t *twin) set(e Event) {
 		s.Known = false
 	}
 	s.Limits = l
+	t.trim()
+	t.emit(Effect{Kind: Changed, Ticket: e.Ticket})
+}
+
+// trim drops the newest reservations of tokens that are not there.
+func (t *twin) trim() {
+	s := &t.state
 	for len(s.Reservations) > t.free() {
 		t.unreserve(t.find(s.Reservations[len(s.Reservations)-1].Client))
 	}
-	t.emit(Effect{Kind: Changed, Ticket: e.Ticket})
 }
 
 func (t *twin) stop() {
