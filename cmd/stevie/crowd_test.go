@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,10 +16,10 @@ import (
 	"steve/internal/testkit/need"
 )
 
-// countedJob stands for a compiler: while it works it has a locked file in the directory running, and tells how many such
-// there are. The lock of one that is killed ends with it.
+// countedJob stands for a compiler: while it works it has a locked file in the directory running, and tells of which
+// builds there are such. The lock of one that is killed ends with it.
 func countedJob() {
-	own := filepath.Join("running", strconv.Itoa(os.Getpid()))
+	own := filepath.Join("running", os.Getenv("BUILD")+"."+strconv.Itoa(os.Getpid()))
 	f, err := os.Create(own)
 	if err == nil {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
@@ -31,16 +32,16 @@ func countedJob() {
 		if err != nil {
 			panic(err)
 		}
-		n := 0
+		line := "running:"
 		for _, name := range names {
 			if f, err := os.Open(name); err == nil {
 				if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK {
-					n++
+					line += " " + strings.Split(filepath.Base(name), ".")[0]
 				}
 				f.Close()
 			}
 		}
-		fmt.Println("running:", n)
+		fmt.Println(line)
 		time.Sleep(time.Millisecond)
 	}
 	os.Remove(own)
@@ -52,7 +53,8 @@ type build struct {
 }
 
 // TestIntegrationCrowd has twenty builds of one user share tokens without a steve, while the stevie that serves them is
-// killed again and again: never are there more jobs than tokens, and all builds but the killed ones succeed.
+// killed again and again: never are there more jobs than tokens, and all builds but the killed ones succeed. The jobs of
+// those do not count: it takes a moment until they are killed too.
 func TestIntegrationCrowd(t *testing.T) {
 	const builds, tokens, kills = 20, 3, 5
 	dir, err := os.MkdirTemp("", "crowd") // short, for there is a socket in it
@@ -84,10 +86,10 @@ func TestIntegrationCrowd(t *testing.T) {
 	deadline := time.Now().Add(90 * time.Second)
 	running := map[int]*build{}
 	var all []*build
-	for range builds {
+	for i := range builds {
 		b := &build{cmd: exec.Command(exe), out: new(strings.Builder)}
 		b.cmd.Args = []string{"stevie", "-j" + strconv.Itoa(tokens), need.Tool(t, "make")}
-		b.cmd.Dir, b.cmd.Env = dir, env
+		b.cmd.Dir, b.cmd.Env = dir, append(slices.Clone(env), fmt.Sprintf("BUILD=%d", i))
 		b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
 		if err := b.cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -113,8 +115,19 @@ func TestIntegrationCrowd(t *testing.T) {
 			t.Errorf("%v\n%s", err, b.out)
 		}
 		for _, line := range strings.Split(b.out.String(), "\n") {
-			var n int
-			if _, err := fmt.Sscanf(line, "running: %d", &n); err == nil && n > tokens {
+			jobs, isReport := strings.CutPrefix(line, "running:")
+			if !isReport {
+				continue
+			}
+			n := 0
+			for _, word := range strings.Fields(jobs) {
+				if i, err := strconv.Atoi(word); err != nil {
+					t.Fatalf("%q: %v", line, err)
+				} else if !killed[all[i]] {
+					n++
+				}
+			}
+			if n > tokens {
 				t.Fatalf("%d jobs at a time, with %d tokens", n, tokens)
 			}
 		}
@@ -125,20 +138,28 @@ func TestIntegrationCrowd(t *testing.T) {
 func awaitServer(t *testing.T, socket string, builds map[int]*build, deadline time.Time) int {
 	t.Helper()
 	for ; time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// The credentials are those of the process that called listen(2).
-		var peer *unix.Ucred
-		if err = unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err == nil {
-			peer, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		}
-		unix.Close(fd)
-		if err == nil && builds[int(peer.Pid)] != nil {
-			return int(peer.Pid)
+		if pid := serverAt(socket); builds[pid] != nil {
+			return pid
 		}
 	}
 	t.Fatal("no build serves the others")
 	return 0
+}
+
+// serverAt returns the process that listens at socket, or 0.
+func serverAt(socket string) int {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		return 0
+	}
+	// The credentials are those of the process that called listen(2).
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return 0
+	}
+	return int(peer.Pid)
 }

@@ -145,25 +145,36 @@ func TestIntegrationTerminalInterrupt(t *testing.T) {
 }
 
 func TestIntegrationTerminalJobControl(t *testing.T) {
+	t.Run("one", func(t *testing.T) { testJobControl(t, "stevie listener") })
+	t.Run("nested", func(t *testing.T) { testJobControl(t, "stevie stevie listener") })
+}
+
+func testJobControl(t *testing.T, command string) {
 	c := startSteve(t, "-j1")
 	shell := exec.Command(need.Tool(t, "bash"), "--norc", "--noprofile", "-i")
 	shell.Env = append(os.Environ(), "STEVE_DEVICE="+c.File().Name(), "HISTFILE=", "PS1=ready> ")
 	tty := startOnTerminal(t, shell)
 	tty.expect("ready> ")
-	tty.typeIn("stevie listener\n")
+	tty.typeIn(command + "\n")
 	child, _ := strconv.Atoi(tty.expect(`listening (\d+)`))
-	stevie := parent(t, child)
+	stevie := child
+	job := []int{child}
+	for range strings.Count(command, "stevie") {
+		stevie = parent(t, stevie)
+		job = append(job, stevie)
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			syscall.Kill(stevie, syscall.SIGKILL)
-			syscall.Kill(child, syscall.SIGKILL)
+			for _, pid := range job {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
 			shell.Process.Kill()
 		}
 	})
 
 	for i := range 20 {
 		tty.typeIn(ctrlZ)
-		for _, pid := range []int{child, stevie} {
+		for _, pid := range job {
 			eventually(t, fmt.Sprintf("%d is stopped (round %d)", pid, i), func() bool { return state(t, pid) == "T" })
 		}
 		if s := status(t, c); s.Held != 1 {
@@ -172,10 +183,10 @@ func TestIntegrationTerminalJobControl(t *testing.T) {
 		// The prompt comes back only when the shell has seen its job stopped.
 		tty.expect(fmt.Sprintf(`(?s)(Stopped.*ready> .*){%d}`, i+1))
 		tty.typeIn("fg\n")
-		for _, pid := range []int{child, stevie} {
+		for _, pid := range job {
 			eventually(t, fmt.Sprintf("%d goes on (round %d)", pid, i), func() bool { return state(t, pid) != "T" })
 		}
-		// Both are in the foreground again.
+		// All are in the foreground again.
 		syscall.Kill(stevie, syscall.SIGTERM)
 		tty.expect(fmt.Sprintf(`(?s)(got terminated.*){%d}`, i+1))
 	}

@@ -80,6 +80,7 @@ type Stats struct {
 	Restored int // tokens that clients ended with, given back when none was left
 	Asks     int // calls of Relay
 	Scans    int // searches of /proc
+	Opens    int // times that processes were seen to open a FIFO, several at once being one
 
 	InUse int // tokens that clients have now
 	Idle  int // tokens that are offered now

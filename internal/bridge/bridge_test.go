@@ -146,9 +146,9 @@ func TestFirstOffer(t *testing.T) {
 		c.close() // and with it goes what it has
 	}
 	drain()
-	eventually(t, "a new offer", func() bool { s := b.Stats(); return s.Idle == 4 && s.InUse == 0 })
+	eventually(t, "a new offer", func() bool { s := b.Stats(); return s.Restored == 4 && s.Idle == 4 })
 	drain()
-	eventually(t, "a new offer", func() bool { s := b.Stats(); return s.Idle == 4 && s.InUse == 0 })
+	eventually(t, "a new offer", func() bool { s := b.Stats(); return s.Restored == 8 && s.Idle == 4 })
 	for range 4 {
 		if err := m.join().Take(); err != nil {
 			t.Fatal(err)

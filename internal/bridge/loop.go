@@ -409,8 +409,9 @@ func (b *Bridge) fail(err error) {
 }
 
 func (b *Bridge) count() {
-	b.stats.InUse, b.stats.Idle = 0, 0
+	b.stats.InUse, b.stats.Idle, b.stats.Opens = 0, 0, 0
 	for _, p := range b.ports {
+		b.stats.Opens += p.opens
 		b.stats.InUse += p.inUse()
 		b.stats.Idle += p.idle
 	}

@@ -15,6 +15,7 @@ func TestIntegrationRecall(t *testing.T) {
 			m := newMachine(t, jobs)
 			b, _ := open(t, m)
 			newClient(t, b)
+			eventually(t, "it is seen", func() bool { return b.Stats().Opens == 1 })
 			other := m.join()
 			var recalls, pauses []time.Duration
 			for range 8 {

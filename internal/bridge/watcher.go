@@ -119,6 +119,8 @@ type victims struct {
 	files  []*fifo
 	finder *finder
 	found  map[string]*victim // by process id
+	// deadline is when they are killed that have not ended.
+	deadline time.Time
 }
 
 type victim struct {
@@ -128,29 +130,26 @@ type victim struct {
 
 // end ends the build, and returns when none of it is left.
 func (v *victims) end() {
-	deadline := time.Now().Add(termTimeout)
+	v.deadline = time.Now().Add(termTimeout)
 	for {
 		for _, f := range v.files {
 			f.take(f.count()) // no token for those that are left
 		}
+		v.signal(unix.SIGSTOP) // what is known already is not to go on while the rest is looked for
 		v.search()
 		if len(v.found) == 0 {
 			return
 		}
 		sig := unix.SIGTERM
-		if time.Now().After(deadline) {
+		if time.Now().After(v.deadline) {
 			sig = unix.SIGKILL
 		}
 		var polled []unix.PollFd
 		// Stopped first, none of them sees another one end and starts something in its place. But a process that stays stopped
 		// does not end.
-		for _, s := range []unix.Signal{unix.SIGSTOP, sig, unix.SIGCONT} {
-			for _, victim := range v.found {
-				if !victim.told || sig == unix.SIGKILL {
-					unix.PidfdSendSignal(victim.pidfd, s, nil, 0)
-				}
-			}
-		}
+		v.signal(unix.SIGSTOP)
+		v.signal(sig)
+		v.signal(unix.SIGCONT)
 		for _, victim := range v.found {
 			victim.told = true
 			polled = append(polled, unix.PollFd{Fd: int32(victim.pidfd), Events: unix.POLLIN})
@@ -162,6 +161,15 @@ func (v *victims) end() {
 				unix.Close(victim.pidfd)
 				delete(v.found, pid)
 			}
+		}
+	}
+}
+
+// signal sends s to all that have not been told to end, or, once time is up, to all.
+func (v *victims) signal(s unix.Signal) {
+	for _, victim := range v.found {
+		if !victim.told || time.Now().After(v.deadline) {
+			unix.PidfdSendSignal(victim.pidfd, s, nil, 0)
 		}
 	}
 }

@@ -52,9 +52,9 @@ func ignored() uint64 {
 // and ^Z, reaches both. So an INT is not passed on, or the command would have it twice, unless it came before the command
 // did. QUIT and HUP are passed on, like TERM: they may come from elsewhere, there is no telling, and twice is better than
 // not at all.
-func (c *command) run(h *handed, signals <-chan os.Signal) (int, error) {
+func (c *command) run(h *handed, signals <-chan os.Signal, stops chan os.Signal) (int, error) {
 	// From here on job control must not stop this process by itself, see stopped.
-	catch(make(chan os.Signal, 1), unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
+	catch(stops, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 
 	p, err := c.start(h.env)
 	for _, f := range h.inherited {
@@ -67,6 +67,7 @@ func (c *command) run(h *handed, signals <-chan os.Signal) (int, error) {
 	h.started(p.Pid)
 	settle()
 	passQueued(p, signals)
+	passQueued(p, stops)
 
 	states := make(chan unix.WaitStatus)
 	go func() {
@@ -93,7 +94,9 @@ func (c *command) run(h *handed, signals <-chan os.Signal) (int, error) {
 		case s := <-states:
 			switch {
 			case s.Stopped():
-				stopped(p, h, s.StopSignal())
+				if byJobControl(s.StopSignal(), stops) {
+					stopped(p, h)
+				}
 			case s.Signaled():
 				return StatusSignal + int(s.Signal()), nil
 			default:
@@ -129,23 +132,39 @@ func passQueued(p *os.Process, signals <-chan os.Signal) {
 	}
 }
 
-// stopped stops this process after the command was stopped by the terminal's job control, so that the shell sees its job
-// stopped and takes the terminal back; and continues the command when this process is continued.
-//
-// Job control's own signals, which all of the group gets, do not stop this process: that might come first, then the shell
-// continues both, and only then the command's stop is noticed and stops this process once more, for good. A command
-// stopped by SIGSTOP was meant by name, and whoever did that will continue it by name; this process just goes on waiting.
-func stopped(p *os.Process, h *handed, by syscall.Signal) {
-	if by != unix.SIGTSTP && by != unix.SIGTTIN && by != unix.SIGTTOU {
-		return
+// byJobControl says whether it was the terminal's job control that had the command stopped, as its signals, which all of the
+// process group gets, have come here too. The command may have stopped itself by SIGSTOP then: those do that which have a
+// screen to tidy up first, and a stevie. Otherwise a command stopped by SIGSTOP was meant by name, and whoever did
+// that will continue it by name.
+func byJobControl(by syscall.Signal, stops <-chan os.Signal) bool {
+	settle()
+	select {
+	case <-stops:
+		return true
+	default:
 	}
+	// The command may have a process group of its own.
+	return by == unix.SIGTSTP || by == unix.SIGTTIN || by == unix.SIGTTOU
+}
+
+// stopped stops this process after job control has stopped the command, so that the shell sees its job stopped and takes
+// the terminal back; and continues the command when this process is continued.
+//
+// Job control's own signals do not stop this process: that might come first, then the shell continues both, and only then
+// the command's stop is noticed and stops this process once more, for good.
+func stopped(p *os.Process, h *handed) {
 	h.pause()
+	stop()
+	h.resume()
+	p.Signal(unix.SIGCONT)
+}
+
+// stop stops this process until it is continued.
+func stop() {
 	// Sent to this very thread, the signal takes effect before the call returns.
 	runtime.LockOSThread()
 	unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
 	runtime.UnlockOSThread()
-	h.resume()
-	p.Signal(unix.SIGCONT)
 }
 
 // start starts the command.

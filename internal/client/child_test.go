@@ -16,7 +16,7 @@ func TestRunSignalBefore(t *testing.T) {
 		}
 		signals := make(chan os.Signal, 1)
 		signals <- s
-		if status, err := c.run(untouched(), signals); status != StatusSignal+int(s) || err != nil {
+		if status, err := c.run(untouched(), signals, make(chan os.Signal, 1)); status != StatusSignal+int(s) || err != nil {
 			t.Errorf("%v: %d, %v, want %d", s, status, err, StatusSignal+int(s))
 		}
 	}

@@ -49,7 +49,7 @@ type Options struct {
 // stevies, and returns the command's exit status, or 128+n after signal n. An error is a *cli.ExitError or an *OpenError.
 //
 // This process must be about to exit when Run returns: signals stay diverted, and after one of them has ended the wait
-// for a token, a thread may still be waiting. Should a token reach it, the server takes that back at the exit.
+// for a server or a token, a thread may still be waiting. Should a token reach it, the server takes that back at the exit.
 func Run(args []string, o Options) (int, error) {
 	// Caught and dropped: the command is to run and its token to come back though nobody reads the messages.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
@@ -58,12 +58,15 @@ func Run(args []string, o Options) (int, error) {
 		return 0, err
 	}
 	signals := divertSignals()
-	source, err := connect(o)
+	source, err := connectUnless(signals, o)
 	if err != nil {
 		return 0, err
 	}
+	// What is served here is to be handed over before this process stops.
+	stops := make(chan os.Signal, 1)
+	catch(stops, unix.SIGTSTP)
 	if source == nil {
-		return cmd.run(untouched(), signals)
+		return cmd.run(untouched(), signals, stops)
 	}
 	defer source.Close()
 
@@ -73,7 +76,7 @@ func Run(args []string, o Options) (int, error) {
 	}
 	cmd.args = append(cmd.args[:1:1], plan.args...)
 
-	slot, err := takeSlot(source, o.OwnToken, signals, o.Messages)
+	slot, err := takeSlot(source, o.OwnToken, signals, stops, o.Messages)
 	if err != nil {
 		return 0, err
 	}
@@ -89,12 +92,12 @@ func Run(args []string, o Options) (int, error) {
 		say(o.Messages, "%s", message)
 	}
 
-	handed, err := source.hand(plan)
+	handed, err := source.hand(plan, o.Messages)
 	if err != nil {
 		return 0, err
 	}
 	defer handed.close()
-	return cmd.run(handed, signals)
+	return cmd.run(handed, signals, stops)
 }
 
 // environ returns env with auth as the jobserver in all variables that some client looks at, and byPath, its form

@@ -122,6 +122,9 @@ func whoMay(st *syscall.Stat_t, uid int, gids []int) string {
 	if uid == 0 || class&rw == rw {
 		return " (its steve cannot see this process: run steve outside of any pid namespace)"
 	}
+	if st.Gid == 0 && st.Mode>>3&rw == rw {
+		return " (only group root may: have steve started with --group GROUP)"
+	}
 	if st.Mode>>3&rw != rw {
 		name := strconv.Itoa(int(st.Uid))
 		if u, err := user.LookupId(name); err == nil {

@@ -69,16 +69,18 @@ func TestPermission(t *testing.T) {
 func TestWhoMay(t *testing.T) {
 	const (
 		owner = "(only its owner, root, may)"
-		group = "(group root may: usermod -aG root USER, then log in again)"
+		root  = "(only group root may: have steve started with --group GROUP)" // in which nobody should be for that
+		group = "(group 4294967294 may: usermod -aG 4294967294 USER, then log in again)"
 		steve = "(its steve cannot see this process: run steve outside of any pid namespace)"
 	)
 	for _, tt := range []struct {
-		mode, owner uint32
-		uid         int
-		gids        []int
-		want        string
+		mode, owner, group uint32
+		uid                int
+		gids               []int
+		want               string
 	}{
-		{mode: 0o660, uid: 1, gids: []int{1}, want: group},
+		{mode: 0o660, uid: 1, gids: []int{1}, want: root},
+		{mode: 0o660, group: 4294967294, uid: 1, gids: []int{1}, want: group},
 		{mode: 0o600, uid: 1, gids: []int{1}, want: owner},
 		{mode: 0o640, uid: 1, gids: []int{1, 0}, want: owner},
 		{mode: 0o660, uid: 1, gids: []int{1, 0}, want: steve},
@@ -86,7 +88,7 @@ func TestWhoMay(t *testing.T) {
 		{mode: 0o600, owner: 1, uid: 1, gids: []int{1}, want: steve},
 		{mode: 0o600, owner: 1, uid: 0, want: steve},
 	} {
-		st := &syscall.Stat_t{Mode: unix.S_IFREG | tt.mode, Uid: tt.owner}
+		st := &syscall.Stat_t{Mode: unix.S_IFREG | tt.mode, Uid: tt.owner, Gid: tt.group}
 		if got := whoMay(st, tt.uid, tt.gids); got != " "+tt.want {
 			t.Errorf("%+v: %q", tt, got)
 		}

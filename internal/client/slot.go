@@ -38,7 +38,7 @@ type taking struct {
 
 // takeSlot waits for a slot as long as that needs, or until a signal. It is this process that takes it: servers keep account
 // of processes, so that the one that takes must be the one that returns, and must live in between.
-func takeSlot(s *source, own bool, signals <-chan os.Signal, messages *os.File) (slot, error) {
+func takeSlot(s *source, own bool, signals, stops <-chan os.Signal, messages *os.File) (slot, error) {
 	taken := make(chan taking, 1)
 	go func() {
 		if !own {
@@ -50,11 +50,11 @@ func takeSlot(s *source, own bool, signals <-chan os.Signal, messages *os.File) 
 		}
 		taken <- taking{slot{server: s}, s.Take()}
 	}()
-	return s.wait(taken, signals, messages)
+	return s.wait(taken, signals, stops, messages)
 }
 
-// wait waits until a slot is taken, or the attempt has failed, or for a signal.
-func (s *source) wait(taken <-chan taking, signals <-chan os.Signal, messages *os.File) (slot, error) {
+// wait waits until a slot is taken, or the attempt has failed, or for a signal. Job control stops it meanwhile.
+func (s *source) wait(taken <-chan taking, signals, stops <-chan os.Signal, messages *os.File) (slot, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
@@ -79,6 +79,10 @@ func (s *source) wait(taken <-chan taking, signals <-chan os.Signal, messages *o
 			default:
 			}
 			return slot{}, endedBy(got)
+		case <-stops:
+			s.pause()
+			stop()
+			s.resume()
 		case <-timer.C:
 			if isTerminal(messages) {
 				s.sayWaiting(messages)

@@ -17,7 +17,7 @@ func TestWaitSignalAndToken(t *testing.T) {
 		server := &given{}
 		taken <- taking{slot: slot{server: server}}
 		signals <- unix.SIGINT
-		_, err := (&source{}).wait(taken, signals, os.Stderr)
+		_, err := (&source{}).wait(taken, signals, nil, os.Stderr)
 		if server.back != 1 {
 			t.Fatalf("%d tokens given back, want the one taken", server.back)
 		}

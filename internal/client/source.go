@@ -1,6 +1,7 @@
 package client
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,25 @@ type source struct {
 	// jobserver is the token file, or that of an outer stevie's bridge; zero where there is neither.
 	jobserver jobserver.Jobserver
 	form      programs.Form // of its Path
+}
+
+// connectUnless is connect, unless a signal comes first: a server that was stopped answers late.
+func connectUnless(signals <-chan os.Signal, o Options) (*source, error) {
+	type connection struct {
+		source *source
+		err    error
+	}
+	connected := make(chan connection, 1)
+	go func() {
+		s, err := connect(o)
+		connected <- connection{s, err}
+	}()
+	select {
+	case c := <-connected:
+		return c.source, c.err
+	case got := <-signals:
+		return nil, endedBy(got)
+	}
 }
 
 // connect finds a steve, or else does what o says. Nil is to run the command without any.
@@ -68,7 +88,7 @@ func connectServer(o Options) (*source, error) {
 	}
 	pool, joinErr := embed.Join(ctl.UserDir(), jobs)
 	if joinErr != nil {
-		return nil, cli.Errorf(StatusFailed, "%v, and there is no pool of this user's own: %w", err, joinErr)
+		return nil, cli.Errorf(StatusFailed, "%v, and there is no pool of this user's own: %w (--if-unavailable=run runs the command without)", err, joinErr)
 	}
 	if os.Getenv(bridge.EnvVar) == "" { // else an outer stevie has said so
 		say(o.Messages, "%v; sharing %d job tokens among this user's own builds", err, pool.Jobs())
@@ -100,6 +120,19 @@ func fromFile(conn *ctl.Conn) (*source, error) {
 	return s, nil
 }
 
+// pause hands over what this process serves, if it does, for the time until resume.
+func (s *source) pause() {
+	if pool, ok := s.Server.(*embed.Pool); ok {
+		pool.Pause()
+	}
+}
+
+func (s *source) resume() {
+	if pool, ok := s.Server.(*embed.Pool); ok {
+		pool.Resume()
+	}
+}
+
 // in adds to s what its jobserver is going to be.
 func (s sight) in(from *source) sight {
 	s.tokenFile, s.embedded = from.form, from.jobserver.Path == ""
@@ -124,7 +157,7 @@ func untouched() *handed {
 }
 
 // hand makes the jobserver that is planned, and the environment that tells of it.
-func (s *source) hand(p plan) (_ *handed, err error) {
+func (s *source) hand(p plan, messages io.Writer) (_ *handed, err error) {
 	h := untouched()
 	defer func() {
 		if err != nil {
@@ -134,7 +167,9 @@ func (s *source) hand(p plan) (_ *handed, err error) {
 	}()
 	j := s.jobserver
 	if p.bridge {
-		b, err := bridge.New(s.Server, bridge.Options{})
+		b, err := bridge.New(s.Server, bridge.Options{Failed: func(err error) {
+			say(messages, "%s has ended (%s), the build goes on with the tokens it has", s.name, strerror(err))
+		}})
 		if err != nil {
 			return nil, err
 		}
@@ -142,11 +177,9 @@ func (s *source) hand(p plan) (_ *handed, err error) {
 		h.pause, h.resume = b.Suspend, b.Resume
 		h.env = setenv(h.env, bridge.EnvVar, b.Dir())
 	}
-	if pool, ok := s.Server.(*embed.Pool); ok {
-		suspend, resume := h.pause, h.resume
-		h.pause = func() { suspend(); pool.Pause() }
-		h.resume = func() { pool.Resume(); resume() }
-	}
+	suspend, resume := h.pause, h.resume
+	h.pause = func() { suspend(); s.pause() }
+	h.resume = func() { s.resume(); resume() }
 	auth := j.ByPath()
 	if p.descriptors {
 		if h.inherited, auth, err = j.Open(); err != nil {

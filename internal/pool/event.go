@@ -47,7 +47,8 @@ const (
 	Stop
 	// Relay: Client, which passes its tokens on to others, asks on Ticket what there is for it, and withdraws what it
 	// asked before. It would take N tokens that nobody else waits for; if Wait it waits for one as in Acquire; if Idle it
-	// has one that it has no use for. Less is what it was told last. If Now it will not wait for an answer.
+	// has one that it has no use for. Less is what it was told last. If Now it will not wait for an answer; one that
+	// never does keeps what it gets.
 	Relay
 	// Nest: Client wants a slot to run in, on Ticket: that of one of its ancestors Under, or a token.
 	Nest

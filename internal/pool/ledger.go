@@ -25,6 +25,7 @@ type client struct {
 	relay   *relay  // what it asked and has no answer to
 	nest    *nest   // it waits for a slot or a token
 	host    *client // the ancestor whose slot it shares
+	passes  bool    // it is a relay, and not one that asked just once, to keep what it gets
 	guests  int     // clients whose host it is
 	watches *watch  // by nextOfClient
 	armed   int     // watches that have not been told since they were armed

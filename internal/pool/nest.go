@@ -80,9 +80,15 @@ func (p *Pool) hostOf(c *client, under [MaxUnder]Client) *client {
 	return nil
 }
 
-// slots is the number of slots that c has to share.
+// slots is the number of slots that c has to share. The tokens that a relay passes on are those of other processes' slots:
+// it has its own.
 func (c *client) slots() int {
-	if c.host != nil {
+	switch {
+	case c.passes && c.host != nil:
+		return 1
+	case c.passes:
+		return min(1, c.held())
+	case c.host != nil:
 		return c.held() + 1
 	}
 	return c.held()

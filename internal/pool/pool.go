@@ -279,7 +279,7 @@ func (p *Pool) exit(id Client) {
 	}
 	p.held -= c.held()
 	c.giveBack(c.held())
-	c.taken, c.lender, c.in = false, false, false
+	c.taken, c.lender, c.in, c.passes = false, false, false, false
 	p.update(c)
 }
 

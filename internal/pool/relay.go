@@ -14,6 +14,7 @@ type relay struct {
 func (p *Pool) relay(e Event) {
 	p.share()
 	c := p.clientOf(e.Client)
+	c.passes = c.passes || !e.Now
 	if r := c.relay; r != nil {
 		p.emit(Effect{Kind: Relayed, Client: c.id, Ticket: p.dequeue(r.waiter), Less: r.less})
 	}

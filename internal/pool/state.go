@@ -42,6 +42,7 @@ type ClientState struct {
 	Since   time.Duration // when the present wait began
 	Left    time.Duration // when the last one was given up
 	Host    Client        // the ancestor whose slot it shares, or 0
+	Passes  bool          // has passed tokens on
 }
 
 // A Job is one token out.
@@ -118,6 +119,7 @@ func (c *client) state() ClientState {
 	if c.host != nil {
 		s.Host = c.host.id
 	}
+	s.Passes = c.passes
 	for _, j := range c.jobs {
 		s.Jobs = append(s.Jobs, Job{j.number, j.since})
 	}
@@ -185,7 +187,7 @@ func (p *Pool) restoreClient(s *ClientState) error {
 		return errors.New("pool state: a client twice")
 	}
 	c := p.clientOf(s.ID)
-	c.taken, c.lender, c.in, c.refused = s.Taken, s.Lender, s.In, s.Refused
+	c.taken, c.lender, c.in, c.refused, c.passes = s.Taken, s.Lender, s.In, s.Refused, s.Passes
 	c.since, c.left, c.denied = s.Since, s.Left, s.Denied
 	if s.In && !s.Lender {
 		return errors.New("pool state: a private token nobody lent")

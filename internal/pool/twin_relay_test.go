@@ -86,6 +86,12 @@ func (t *twin) host(c *ClientState, under [MaxUnder]Client) *ClientState {
 			continue
 		}
 		slots := len(h.Jobs)
+		if h.Passes && (slots > 1 || h.Host != 0) {
+			slots = 1
+			if h.Host != 0 {
+				slots = 0
+			}
+		}
 		if h.Host != 0 {
 			slots++
 		}

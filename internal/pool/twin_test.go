@@ -345,6 +345,7 @@ func (t *twin) handle(e Event) {
 			t.emit(Effect{Kind: Relayed, Client: c.ID, Ticket: r.Ticket, Less: r.Less})
 			t.unwait(c, r.Ticket)
 		}
+		c.Passes = c.Passes || !e.Now
 		s.Relays = append(s.Relays, RelayState{c.ID, e.Ticket, e.N, e.Wait, e.Idle, e.Less})
 		if e.Wait {
 			t.during(c, func() { c.Waiting = append(c.Waiting, Waiting{e.Ticket, s.Now}) })
