@@ -206,7 +206,7 @@ func (p *Pool) Pause() {
 		<-elected
 		p.mu.Lock()
 	}
-	serves := p.served != nil
+	serves := p.served != nil && p.resume != nil // or it was resumed meanwhile
 	if serves && p.conn != nil {
 		p.conn.Close()
 	}
