@@ -14,13 +14,15 @@ FUZZTIME ?=
 # A checkout may be another user's, in which git refuses to say what is built.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-# Static programs, the same from any directory.
-build_flags = -trimpath -ldflags="-s -w"
+# Static programs, stripped, the same from any directory. Packagers may set GO_LDFLAGS= and CGO_ENABLED=1.
+GO_LDFLAGS  ?= -s -w
+CGO_ENABLED ?= 0
+build_flags  = -trimpath -ldflags="$(GO_LDFLAGS)"
 
 .PHONY: build run check test matrix clean
 
 build:
-	CGO_ENABLED=0 $(GO) build $(build_flags) -o bin/ ./cmd/...
+	CGO_ENABLED=$(CGO_ENABLED) $(GO) build $(build_flags) -o bin/ ./cmd/...
 
 run: build
 	exec bin/steve $(ARGS)

@@ -28,7 +28,7 @@ const (
 // in it are forbidden, the test kit among them.
 var allowed = imports{
 	"cmd/steve":          {"internal/cli", "internal/daemon", "internal/load", "internal/pool", "internal/version"},
-	"cmd/stevie":         {"internal/bridge", "internal/cli", "internal/client", "internal/ctl", "internal/doctor", "internal/embed", "internal/proc", "internal/report", "internal/shims", "internal/version", pflag},
+	"cmd/stevie":         {"internal/bridge", "internal/cli", "internal/client", "internal/ctl", "internal/doctor", "internal/embed", "internal/pool", "internal/proc", "internal/report", "internal/shims", "internal/version", pflag},
 	"internal/bridge":    {"internal/ctl", "internal/jobserver", unix},
 	"internal/broker":    {"internal/pool", unix},
 	"internal/cli":       {pflag},

@@ -12,6 +12,7 @@ import (
 
 	"steve/internal/cli"
 	"steve/internal/client"
+	"steve/internal/pool"
 )
 
 // options are those of the command line.
@@ -51,7 +52,14 @@ func newOptions() *options {
 func (o *options) defineRun(f *cli.FlagSet) {
 	c := &o.command
 	f.StringVar(&c.Device, "device", c.Device, "use the steve behind the token file at `PATH`")
-	f.VarP(cli.Decimal(&c.Jobs), "jobs", "j", "without a steve, share `N` tokens (default: usable processors)")
+	f.FuncP("jobs", "j", "without a steve, share `N` tokens (default: usable processors)", func(v string) error {
+		l := pool.DefaultLimits(1)
+		if err := cli.Decimal(&l.Jobs).Set(v); err != nil {
+			return err
+		}
+		c.Jobs = l.Jobs
+		return l.Validate()
+	})
 	f.Func("if-unavailable", "without a steve, `embed|run|fail`: share tokens of this user's own\n(default), run CMD without a jobserver, or give up", func(v string) error {
 		o.fallbackGiven = true
 		return choose(&c.Unavailable, v, fallbacks)

@@ -1,5 +1,5 @@
 // Package bridge gives a build real FIFOs whose tokens come from a steve and go back to it: for clients that take nothing
-// else for a jobserver (ninja up to 1.13.2, LLVM), or that know it by descriptors only (make before 4.4).
+// else for a jobserver (ninja 1.13.0 to 1.13.2, LLVM), or that know it by descriptors only (make before 4.4).
 //
 // It asks for tokens by ctl.Server and puts them into FIFOs, watches those and takes tokens out again: loop.go has the rules.
 // A process has one bridge at most, as a server has one question of each process. What a build is told of the FIFOs, and
@@ -29,8 +29,6 @@ type Options struct {
 	Dir string
 	// Window is how many tokens that nobody uses a FIFO offers at most, at least 1. 0 is DefaultWindow.
 	Window int
-	// Program runs what Helper returns. It is the program that is running now if empty.
-	Program string
 	// Failed, if not nil, is called once, if the server is gone, with the reason. The build goes on with the tokens it
 	// has. It must not call the bridge.
 	Failed func(error)
@@ -137,7 +135,7 @@ func New(server ctl.Server, o Options) (_ *Bridge, err error) {
 		return nil, err
 	}
 	b.finder = &finder{files: files, own: own}
-	if b.watcher, err = startWatcher(o.Program, b.home); err != nil {
+	if b.watcher, err = startWatcher(b.home); err != nil {
 		return nil, err
 	}
 	if err := b.first(); err != nil {

@@ -44,11 +44,8 @@ const (
 	msgDismiss = 'd' // the build has ended, or is somebody else's from now on
 )
 
-func startWatcher(program string, h *home) (*watcher, error) {
-	if program == "" {
-		program = "/proc/self/exe"
-	}
-	cmd := exec.Command(program, WatcherVerb, h.path)
+func startWatcher(h *home) (*watcher, error) {
+	cmd := exec.Command("/proc/self/exe", WatcherVerb, h.path)
 	cmd.Args[0] = "stevie" // whatever this one is called by
 	cmd.Dir = "/"
 	// None of the variables by which it, or a watcher of an outer bridge, would take it for a part of the build.

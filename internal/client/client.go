@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"steve/internal/cli"
 	"steve/internal/makeflags"
 )
 
@@ -80,13 +79,13 @@ func Run(args []string, o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer slot.release()
+	defer giveBack(slot.release)
 	if plan.lease > 0 {
-		leased, err := lease(source, plan.lease-1)
+		leased, err := source.lease(plan.lease-1, signals)
 		if err != nil {
-			return 0, cli.Errorf(StatusFailed, "unable to take tokens from %s: %s", source.name, strerror(err))
+			return 0, err
 		}
-		defer source.Return(leased)
+		defer giveBack(func() { source.Return(leased) })
 		jobs, message := plan.leased(1 + leased)
 		cmd.args = append(cmd.args[:1:1], jobs...)
 		say(o.Messages, "%s", message)

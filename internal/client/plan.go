@@ -72,7 +72,7 @@ func see(path string, args []string) sight {
 		s.make = probeFirst("make") // which lto-wrapper runs
 		return s
 	case programs.Rustc, programs.LLVM, programs.Emerge:
-		// Portage takes tokens itself, and has others build who could not open a FIFO of this user's.
+		// The first two run no make or ninja. Portage takes tokens itself, and has others build who could not open a FIFO of this user's.
 		return s
 	}
 	switch s.tool.Kind {

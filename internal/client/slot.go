@@ -61,7 +61,7 @@ func (s *source) wait(taken <-chan taking, signals, stops <-chan os.Signal, mess
 		select {
 		case t := <-taken:
 			if t.err != nil {
-				return slot{}, cli.Errorf(StatusFailed, "unable to take a token from %s: %s (did steve stop?)", s.name, strerror(t.err))
+				return slot{}, cli.Errorf(StatusFailed, "unable to take a token from %s: %s (has it stopped?)", s.name, strerror(t.err))
 			}
 			select {
 			case got := <-signals: // came first, or at the same time
@@ -108,8 +108,39 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// lease takes up to n tokens that nobody else waits for, and returns how many it has got, without waiting.
-func lease(s ctl.Server, n int) (int, error) {
-	answer, err := s.Relay(ctl.RelayAsk{Want: n, Now: true})
-	return answer.Tokens, err
+// lease takes up to n tokens that nobody else waits for, and returns how many it has got. A signal ends it, should
+// the server not answer.
+func (s *source) lease(n int, signals <-chan os.Signal) (int, error) {
+	type answer struct {
+		ctl.RelayAnswer
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		a, err := s.Relay(ctl.RelayAsk{Want: n, Now: true})
+		answers <- answer{a, err}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return 0, cli.Errorf(StatusFailed, "unable to take tokens from %s: %s", s.name, strerror(a.err))
+		}
+		return a.Tokens, nil
+	case got := <-signals:
+		return 0, endedBy(got)
+	}
+}
+
+// giveBack runs f, which gives something back to a server, or stops waiting for it: a server that does not answer takes it
+// back when this process ends.
+func giveBack(f func()) {
+	done := make(chan struct{})
+	go func() {
+		f()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+	}
 }

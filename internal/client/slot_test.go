@@ -37,3 +37,24 @@ func (g *given) Return(n int) error {
 	g.back += n
 	return nil
 }
+
+// A signal ends an attempt to take more tokens that the server does not answer.
+func TestLeaseSignal(t *testing.T) {
+	signals := make(chan os.Signal, 1)
+	signals <- unix.SIGTERM
+	_, err := (&source{Server: mute{}}).lease(3, signals)
+	if got, want := cli.Status(err, 0), StatusSignal+int(unix.SIGTERM); got != want {
+		t.Errorf("exit status %d, %v, want %d", got, err, want)
+	}
+}
+
+// A server that does not answer any more keeps no command's end from being told.
+func TestGiveBackToMute(t *testing.T) {
+	giveBack(slot{server: mute{}}.release)
+}
+
+// mute is a server that never answers.
+type mute struct{ ctl.Server }
+
+func (mute) Relay(ctl.RelayAsk) (ctl.RelayAnswer, error) { select {} }
+func (mute) Return(int) error                            { select {} }

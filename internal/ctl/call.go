@@ -29,9 +29,17 @@ func Open(path string) (*Conn, error) {
 	c := &Conn{file: os.NewFile(uintptr(fd), path)}
 	if _, err := c.Version(); err != nil {
 		c.file.Close()
+		if isGone(err) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%s: %w", path, ErrNotSteve)
 	}
 	return c, nil
+}
+
+// isGone says whether a request failed because the server was just ending.
+func isGone(err error) bool {
+	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ENODEV)
 }
 
 // ErrNotSteve says that a file opened as a token file is served by no steve.
@@ -83,8 +91,8 @@ func (c *Conn) Return(n int) error {
 	return err
 }
 
-// Nest waits for a slot to run one command in: that of an ancestor process, if one that holds a token has no other process
-// in its slot, or a token of this process's own. Shared says which. Leave ends the one, Return(1) the other.
+// Nest waits for a slot to run one command in: that of an ancestor process which has more slots than processes below it
+// share, or a token of this process's own. Shared says which. Leave ends the one, Return(1) the other.
 func (c *Conn) Nest() (shared bool, err error) {
 	n, err := c.nest(NestEnter)
 	return n == NestShared, err

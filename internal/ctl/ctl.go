@@ -54,7 +54,8 @@ type Status struct {
 	Free int
 	// Held tokens, machine-wide. Free + Held is Limits.Jobs, or more after a shrink.
 	Held int
-	// Holders and Waiters are processes: those that hold a token, and those in a blocked read or an armed poll.
+	// Holders and Waiters are processes: those that hold a token, and those that wait: in a read, a poll that is armed, NEST
+	// or RELAY.
 	Holders, Waiters int
 }
 

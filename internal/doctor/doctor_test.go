@@ -138,7 +138,7 @@ func TestFaults(t *testing.T) {
 		{"-j in MAKEOPTS for ninja", setenv("MAKEOPTS", "-j6 -l6"), "makeopts-jobs", Problem, "ninja", "NINJAOPTS=-l"},
 		{"-j in NINJAOPTS", setenv("NINJAOPTS", "-v -j 16"), "ninjaopts-jobs", Problem, "NINJAOPTS has -j 16", "NINJAOPTS=-l"},
 		{"-j in NINJAFLAGS", setenv("NINJAFLAGS", "-j16"), "ninjaflags-jobs", Note, "does not read it", "unset NINJAFLAGS"},
-		{"-j by CMake", setenv("CMAKE_BUILD_PARALLEL_LEVEL", "4"), "cmake-jobs", Problem, "-j4", "--shims"},
+		{"-j by CMake", setenv("CMAKE_BUILD_PARALLEL_LEVEL", "4"), "cmake-jobs", Problem, "-j4", "by stevie"},
 		{"-j by CMake, without a number", setenv("CMAKE_BUILD_PARALLEL_LEVEL", ""), "cmake-jobs", Problem, "-j,", "unset"},
 		{"-j by cargo", setenv("CARGO_BUILD_JOBS", "4"), "cargo-jobs", Note, "CARGO_BUILD_JOBS=4 does nothing", "by stevie"},
 		{"-j by debhelper", setenv("DEB_BUILD_OPTIONS", "nocheck parallel=4"), "deb-jobs", Note, "-j4", "stevie dpkg-buildpackage"},

@@ -100,6 +100,7 @@ func TestLook(t *testing.T) {
 		os.Mkdir(at("bridge"), 0o700),
 		unix.Mkfifo(at("bridge/fifo"), 0o600),
 		os.Symlink("loop", at("loop")),
+		unix.Mknod(at("socket"), unix.S_IFSOCK|0o600, 0),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +120,7 @@ func TestLook(t *testing.T) {
 		at("served"):      Foreign,
 		at("bridge/fifo"): Bridge,
 		at("loop"):        Unclear,
+		at("socket"):      Dead, // what a FUSE file was mounted on
 		os.DevNull:        Device,
 	} {
 		got := look(path, at("bridge"))

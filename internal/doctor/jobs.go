@@ -79,7 +79,7 @@ func checkCMake(f Facts) []Finding {
 	}
 	return []Finding{problem("cmake-jobs",
 		fmt.Sprintf("CMAKE_BUILD_PARALLEL_LEVEL=%s: cmake --build gives make and ninja -j%[1]s, with which they leave the jobserver", level),
-		"unset CMAKE_BUILD_PARALLEL_LEVEL, or build by stevie run --shims")}
+		"unset CMAKE_BUILD_PARALLEL_LEVEL, or start builds by stevie, which does")}
 }
 
 // checkUnread looks at job counts that do less than they seem to.

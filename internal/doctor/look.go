@@ -37,6 +37,8 @@ func lookNow(path, outer string) File {
 		f.Form = programs.RegularFile
 	case mode&os.ModeCharDevice != 0:
 		f.Form = programs.CharDevice
+	case mode&os.ModeSocket != 0: // what a FUSE file was mounted on
+		return f.failed(unix.ENXIO)
 	default:
 		f.State = Plain
 		return f
