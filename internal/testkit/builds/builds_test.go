@@ -31,7 +31,10 @@ func TestIntegrationBuildsCUSE(t *testing.T) {
 
 func onTransport(t *testing.T, transport string) {
 	counts := []int{2, 4}
-	if guest.Inside() {
+	switch {
+	case guest.Oldest():
+		counts = nil // for time; testKilled has them all, too
+	case guest.Inside():
 		counts = []int{2} // with 4 there is testKilled
 	}
 	for _, n := range counts {

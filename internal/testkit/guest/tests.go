@@ -23,6 +23,12 @@ const insideVar = "STEVE_IN_GUEST"
 // Inside reports whether this process runs in a guest.
 func Inside() bool { return os.Getenv(insideVar) == "1" }
 
+// Oldest reports whether this process runs in a guest with the first of Kernels.
+func Oldest() bool {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	return Inside() && err == nil && strings.HasPrefix(string(release), Kernels[0]+".")
+}
+
 // DisableIOUring keeps io_uring from all processes, those of ctest above all: user-mode Linux 7.2 does not survive
 // mappings of its rings ("Bad page map", then a panic). Before Linux 6.6 it cannot be disabled, and need not be.
 func DisableIOUring(t testing.TB) {

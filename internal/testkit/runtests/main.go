@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,20 +80,28 @@ func integrationTests(c *counts) {
 	goTest(c, "integration tests", "-run="+integration, "-count=1", "-p=1", "-timeout=12m", "./...")
 }
 
-// fuzzTests runs each fuzz target by itself: the go command takes one at a time.
+// fuzzTests runs each fuzz target in a process of its own, as the go command takes one at a time, and two of them side by
+// side.
 func fuzzTests(c *counts, each time.Duration) {
 	targets, err := fuzzTargets()
 	// Packages that cannot be built are the usual cause, and counted by now.
 	if err != nil && c.failed == 0 {
 		c.fail("list of fuzz targets", err.Error())
 	}
-	for _, t := range targets {
-		long := each
-		if t.pkg == wire && need.Strict() {
-			long = max(long, time.Minute)
+	for pair := range slices.Chunk(targets, 2) {
+		var runs []*run
+		for _, t := range pair {
+			long := each
+			if t.pkg == wire && need.Strict() {
+				long = max(long, time.Minute)
+			}
+			c.begin(fmt.Sprintf("%s for %v", t.name, long))
+			runs = append(runs, start(t.name, "-run=^$", "-fuzz=^"+t.name+"$", fmt.Sprintf("-fuzztime=%v", long),
+				"-fuzzminimizetime=1x", "-parallel=1", t.pkg))
 		}
-		goTest(c, fmt.Sprintf("%s for %v", t.name, long),
-			"-run=^$", "-fuzz=^"+t.name+"$", fmt.Sprintf("-fuzztime=%v", long), "-fuzzminimizetime=1x", "-parallel=2", t.pkg)
+		for _, r := range runs {
+			r.finish(c)
+		}
 	}
 }
 
@@ -117,20 +126,35 @@ func fuzzTargets() ([]fuzzTarget, error) {
 // goTest runs "go test" and counts what it says.
 func goTest(c *counts, what string, args ...string) {
 	c.begin(what)
-	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
+	start(what, args...).finish(c)
+}
+
+// A run is a "go test" under way.
+type run struct {
+	what string
+	cmd  *exec.Cmd
+	out  io.ReadCloser
+	err  error // it did not start
+}
+
+func start(what string, args ...string) *run {
+	r := &run{what: what, cmd: exec.Command("go", append([]string{"test", "-json"}, args...)...)}
+	r.cmd.Stderr = os.Stderr
+	if r.out, r.err = r.cmd.StdoutPipe(); r.err == nil {
+		r.err = r.cmd.Start()
 	}
-	if err != nil {
-		c.fail(what, err.Error())
+	return r
+}
+
+// finish counts what it says until its end.
+func (r *run) finish(c *counts) {
+	if r.err != nil {
+		c.fail(r.what, r.err.Error())
 		return
 	}
 	before := c.failed
-	readErr := readEvents(out, os.Stdout, c.add)
-	err = errors.Join(readErr, cmd.Wait())
+	err := errors.Join(readEvents(r.out, os.Stdout, c.add), r.cmd.Wait())
 	if err != nil && c.failed == before {
-		c.fail(what, err.Error())
+		c.fail(r.what, err.Error())
 	}
 }
