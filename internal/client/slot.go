@@ -61,7 +61,11 @@ func (s *source) wait(taken <-chan taking, signals, stops <-chan os.Signal, mess
 		select {
 		case t := <-taken:
 			if t.err != nil {
-				return slot{}, cli.Errorf(StatusFailed, "unable to take a token from %s: %s (has it stopped?)", s.name, strerror(t.err))
+				hint := ""
+				if s.file != "" {
+					hint = " (did steve stop?)"
+				}
+				return slot{}, cli.Errorf(StatusFailed, "unable to take a token from %s: %s%s", s.name, strerror(t.err), hint)
 			}
 			select {
 			case got := <-signals: // came first, or at the same time
