@@ -99,7 +99,7 @@ func oneAlone() {
 		fmt.Println(err)
 		return
 	}
-	time.Sleep(50 * time.Millisecond) // for the others to come, if they can
+	time.Sleep(50 * time.Millisecond) // the job: others that may run beside it come meanwhile
 	fmt.Println("alone")
 	os.Remove("one")
 }

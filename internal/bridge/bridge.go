@@ -18,16 +18,16 @@ import (
 	"steve/internal/ctl"
 )
 
-// DefaultWindow is how many tokens a FIFO offers at most where Options say nothing. Clients that do not wait for tokens
+// defaultWindow is how many tokens a FIFO offers at most where Options say nothing. Clients that do not wait for tokens
 // but look for them now and then (ninja) start as many jobs at a time.
-const DefaultWindow = 8
+const defaultWindow = 8
 
 // Options are what can be chosen about a Bridge. The zero value is good.
 type Options struct {
 	// Dir is the directory in which a Bridge makes its own, and removes those of bridges killed. It is ctl.UserDir() if
 	// empty, and made if it does not exist.
 	Dir string
-	// Window is how many tokens that nobody uses a FIFO offers at most, at least 1. 0 is DefaultWindow.
+	// Window is how many tokens that nobody uses a FIFO offers at most, at least 1. 0 is 8.
 	Window int
 	// Failed, if not nil, is called once, if the server is gone, with the reason. The build goes on with the tokens it
 	// has. It must not call the bridge.
@@ -87,7 +87,7 @@ type Stats struct {
 // New makes the FIFOs, in a private directory, and serves them. Close must be called in the end.
 func New(server ctl.Server, o Options) (_ *Bridge, err error) {
 	if o.Window == 0 {
-		o.Window = DefaultWindow
+		o.Window = defaultWindow
 	}
 	if o.Dir == "" {
 		o.Dir = ctl.UserDir()

@@ -237,7 +237,7 @@ func TestIntegrationRampUp(t *testing.T) {
 		}
 		took, peak := newBuild(t, ninjaFile(t, 2*jobs, "0.3"), "fifo:"+b.Jobserver().Path, ninja).run()
 		t.Logf("window %d: %v, %d at once", window, took, peak)
-		if window >= DefaultWindow && peak != jobs {
+		if window >= defaultWindow && peak != jobs {
 			t.Errorf("window %d: %d jobs at once, %+v", window, peak, b.Stats())
 		}
 		if err := b.Close(); err != nil {

@@ -16,13 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WatcherVerb is the first argument by which the program runs as the watcher of a bridge, with its directory after it. It
+// watcherVerb is the first argument by which the program runs as the watcher of a bridge, with its directory after it. It
 // is no command for users.
-const WatcherVerb = "watch-bridge"
+const watcherVerb = "watch-bridge"
 
 // Helper returns what this process is to do, if args, without the program's name, say that a bridge started it to help.
 func Helper(args []string) func() error {
-	if len(args) == 2 && args[0] == WatcherVerb {
+	if len(args) == 2 && args[0] == watcherVerb {
 		return func() error { return watch(args[1], os.Stdin) }
 	}
 	return nil
@@ -45,7 +45,7 @@ const (
 )
 
 func startWatcher(h *home) (*watcher, error) {
-	cmd := exec.Command("/proc/self/exe", WatcherVerb, h.path)
+	cmd := exec.Command("/proc/self/exe", watcherVerb, h.path)
 	cmd.Args[0] = "stevie" // whatever this one is called by
 	cmd.Dir = "/"
 	// None of the variables by which it, or a watcher of an outer bridge, would take it for a part of the build.

@@ -236,13 +236,6 @@ func (p *Pool) Jobs() int {
 	return p.jobs
 }
 
-// Serving says whether this process serves the pool now.
-func (p *Pool) Serving() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.served != nil
-}
-
 // Server is the process that serves the pool, or 0 while there is none or it is in another pid namespace.
 func (p *Pool) Server() int {
 	p.mu.Lock()

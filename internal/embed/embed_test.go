@@ -63,8 +63,8 @@ func statusOf(t *testing.T, p *Pool) ctl.Status {
 
 func TestPoolOfOne(t *testing.T) {
 	p := join(t, t.TempDir(), 2)
-	if !p.Serving() || p.Jobs() != 2 || p.Server() != os.Getpid() {
-		t.Fatalf("serving %t, %d jobs, server %d", p.Serving(), p.Jobs(), p.Server())
+	if !p.serving() || p.Jobs() != 2 || p.Server() != os.Getpid() {
+		t.Fatalf("serving %t, %d jobs, server %d", p.serving(), p.Jobs(), p.Server())
 	}
 	for range 2 {
 		if err := p.Take(); err != nil {
@@ -199,7 +199,7 @@ func TestPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Pause()
-	if p.Serving() {
+	if p.serving() {
 		t.Error("serves in a pause")
 	}
 	asked := make(chan error)
@@ -214,8 +214,8 @@ func TestPause(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if s := statusOf(t, p); s.Held != 1 || !p.Serving() {
-		t.Errorf("status %+v, serving %t", s, p.Serving())
+	if s := statusOf(t, p); s.Held != 1 || !p.serving() {
+		t.Errorf("status %+v, serving %t", s, p.serving())
 	}
 	p.Pause()
 	p.Close()
@@ -309,4 +309,11 @@ func benchmarkTakeReturn(b *testing.B, dir string) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// serving says whether this process serves the pool now.
+func (p *Pool) serving() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.served != nil
 }

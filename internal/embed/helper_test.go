@@ -226,7 +226,7 @@ func startAndKill(t testing.TB, dir string, jobs int) {
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Duration(rand.IntN(20000)) * time.Microsecond)
+	time.Sleep(time.Duration(rand.IntN(20000)) * time.Microsecond) // any moment is the point
 	m.kill()
 }
 

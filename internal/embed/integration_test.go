@@ -229,8 +229,8 @@ func TestIntegrationSizeKept(t *testing.T) {
 	m.stop() // so that a newcomer serves
 	s.kill()
 	p := join(t, dir, 8)
-	if p.Jobs() != 3 || !p.Serving() {
-		t.Errorf("%d jobs, serving %t", p.Jobs(), p.Serving())
+	if p.Jobs() != 3 || !p.serving() {
+		t.Errorf("%d jobs, serving %t", p.Jobs(), p.serving())
 	}
 	m.resume()
 	m.do("status", "0 3 3")
