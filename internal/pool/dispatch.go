@@ -164,6 +164,9 @@ func (p *Pool) Free() int {
 // Held is the number of tokens that are out.
 func (p *Pool) Held() int { return p.held }
 
+// Forgiven is the number of tokens that were returned and never given, by a Return with Forgive.
+func (p *Pool) Forgiven() int { return p.forgiven }
+
 // Holders is the number of processes that hold a token.
 func (p *Pool) Holders() int { return p.holders }
 
@@ -191,6 +194,27 @@ func (p *Pool) Knows(id Client) bool {
 	c := p.clients[id]
 	return c != nil && (c.held() > 0 || c.lender || c.wants() || c.watches != nil || c.reserved > 0 ||
 		c.relay != nil || c.host != nil || c.guests > 0)
+}
+
+// Has says whether anything is remembered of id, be it only that it has had a token.
+func (p *Pool) Has(id Client) bool { return p.clients[id] != nil }
+
+// Polled says whether somebody polls h, or did and was told.
+func (p *Pool) Polled(h Handle) bool { return p.handles[h] != nil }
+
+// Armed appends to dst, in order, the handles that somebody polls who was not told since.
+func (p *Pool) Armed(dst []Handle) []Handle {
+	old := len(dst)
+	for h, w := range p.handles {
+		for w != nil && w.told {
+			w = w.nextOfHandle
+		}
+		if w != nil {
+			dst = append(dst, h)
+		}
+	}
+	slices.Sort(dst[old:])
+	return dst
 }
 
 // Pending says whether t is a request that waits.

@@ -21,7 +21,7 @@ type EventKind uint8
 const (
 	// Acquire: Client reads a byte on Ticket; Wait says whether it would rather wait than be denied.
 	Acquire EventKind = iota + 1
-	// Return: Client writes N bytes on Ticket.
+	// Return: Client writes N bytes on Ticket; Forgive says that more than it holds is to be accepted.
 	Return
 	// Cancel: the request Ticket is to end now, if it still waits.
 	Cancel
@@ -37,7 +37,7 @@ const (
 	Refuse
 	// Lost: N tokens given to Client, or with Private its own, found nobody to take them.
 	Lost
-	// Set: the fields Mask of Limits are to change, on Ticket.
+	// Set: the fields Mask of Limits are to change, on Ticket, or, with no Ticket, without an answer.
 	Set
 	// Sample: the load average is Load and MemAvailable Memory MiB.
 	Sample
@@ -80,6 +80,8 @@ type Event struct {
 	Idle    bool
 	Less    bool
 	Now     bool
+	// Return: what is more than Client holds is accepted, and nothing is lent: it was taken before the pool was made.
+	Forgive bool
 	Client  Client
 	Ticket  Ticket
 	Handle  Handle
@@ -187,6 +189,7 @@ func (e Event) String() string {
 	}
 	describeFlag(&b, "wait", e.Wait)
 	describeFlag(&b, "private", e.Private)
+	describeFlag(&b, "forgive", e.Forgive)
 	return b.String()
 }
 

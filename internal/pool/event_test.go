@@ -9,6 +9,7 @@ func TestEventString(t *testing.T) {
 	}{
 		{Event{Kind: Acquire, Client: 1, Ticket: 7, Wait: true}, "acquire client=1 ticket=7 wait"},
 		{Event{Kind: Return, Client: 1, Ticket: 7, N: 3}, "return client=1 ticket=7 n=3"},
+		{Event{Kind: Return, Client: 1, Ticket: 7, N: 3, Forgive: true}, "return client=1 ticket=7 n=3 forgive"},
 		{Event{Kind: Cancel, Ticket: 7}, "cancel ticket=7"},
 		{Event{Kind: Watch, Client: 1, Ticket: 7, Handle: 9, Wait: true}, "watch client=1 ticket=7 handle=9 wait"},
 		{Event{Kind: Close, Handle: 9}, "close handle=9"},

@@ -204,10 +204,11 @@ func btoi(b bool) int {
 
 // An auditor keeps the books from outside: what went in and what came out, and nothing about why.
 type auditor struct {
-	open    map[Ticket]Client // requests without an answer
-	held    map[Client]int
-	lenders map[Client]bool // the private token is in
-	taken   map[Client]bool // has had a token of the pool
+	open     map[Ticket]Client // requests without an answer
+	held     map[Client]int
+	lenders  map[Client]bool // the private token is in
+	taken    map[Client]bool // has had a token of the pool
+	forgiven int             // returned and never taken
 }
 
 func newAuditor() *auditor {
@@ -288,9 +289,13 @@ func (a *auditor) move(e Event, f Effect) error {
 		n := min(e.N, a.held[e.Client])
 		a.give(e.Client, n)
 		in, lender := a.lenders[e.Client]
-		if e.N > n && (lender && !in || !lender && !a.taken[e.Client]) {
+		if e.N > n && (lender && !in || !lender && !a.taken[e.Client] && !e.Forgive) {
 			a.lenders[e.Client] = true
 			n++
+		}
+		if e.Forgive {
+			a.forgiven += e.N - n
+			n = e.N
 		}
 		if f.N != n || (f.Kind == Excess) != (n == 0 && e.N > 0) {
 			return fmt.Errorf("%v for %v, where %d are due", f, e, n)
@@ -314,6 +319,9 @@ func (a *auditor) compare(p *Pool) error {
 	}
 	if total != p.Held() {
 		return fmt.Errorf("%d tokens were taken and not given back, %d are held", total, p.Held())
+	}
+	if p.Forgiven() != a.forgiven {
+		return fmt.Errorf("%d tokens were forgiven, %d are counted", a.forgiven, p.Forgiven())
 	}
 	if len(a.open) != len(p.tickets) {
 		return fmt.Errorf("reads %v wait for an answer, the pool knows of %v",

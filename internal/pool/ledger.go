@@ -90,13 +90,17 @@ func (c *client) undo() {
 
 // repay books a write of n bytes and returns how many of them were owed. A process that has never taken a token may
 // return one: it becomes a lender, whose private token is no part of the pool (nasm-rs before 0.3.2 lends its implicit
-// slot like that before it reads, and dies on an error).
-func (c *client) repay(n int) (pool, private int) {
+// slot like that before it reads, and dies on an error). If forgive, it becomes none, and all that is left is forgiven.
+func (c *client) repay(n int, forgive bool) (pool, private, forgiven int) {
 	pool = min(n, c.held())
 	c.giveBack(pool)
-	if n == pool || c.in || c.taken && !c.lender {
-		return pool, 0
+	n -= pool
+	if n > 0 && !c.in && (c.lender || !c.taken && !forgive) {
+		c.lender, c.in = true, true
+		private = 1
 	}
-	c.lender, c.in = true, true
-	return pool, 1
+	if forgive {
+		forgiven = n - private
+	}
+	return pool, private, forgiven
 }

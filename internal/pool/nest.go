@@ -119,15 +119,13 @@ func (p *Pool) lodgeIn(e Event) {
 }
 
 func (p *Pool) leave(e Event) {
-	answer := Effect{Kind: Invalid, Ticket: e.Ticket}
+	answer := Invalid
 	if c := p.clients[e.Client]; c != nil && c.host != nil {
 		p.unlodge(c)
 		p.update(c)
-		answer.Kind = Left
+		answer = Left
 	}
-	if e.Ticket != 0 {
-		p.emit(answer)
-	}
+	p.answerTo(e.Ticket, answer)
 }
 
 // unshare ends all that c, which has ended, shares with others. Its guests run on, as do the children of any process that

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// Rules is the number of the rules: a log of events means the same state only to a pool of the same Rules.
+const Rules = 1
+
 const (
 	// retryWindow is how long a process that was denied counts as a candidate without being heard of again.
 	retryWindow = 50 * time.Millisecond
@@ -52,10 +55,13 @@ type Pool struct {
 	known   bool          // a sample was taken since a limit on it was set
 	refused time.Duration // when those whose Grant was refused are candidates again; 0 if there are none
 	stopped bool
+	// forgiven is how many tokens came back that were never given. They are in no other count.
+	forgiven int
 
 	holders, waiters int
 
 	effects     []Effect
+	ids         []Client // of AppendState
 	freeWaiters *waiter
 	freeWatches *watch
 }
@@ -86,7 +92,7 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 	p.effects = p.effects[:0]
 	p.expire()
 	if p.stopped && e.Kind.asks() {
-		p.emit(Effect{Kind: Abort, Ticket: e.Ticket})
+		p.answerTo(e.Ticket, Abort)
 		return p.effects
 	}
 	switch e.Kind {
@@ -139,6 +145,13 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 }
 
 func (p *Pool) emit(e Effect) { p.effects = append(p.effects, e) }
+
+// answerTo answers t, if that is a request: Leave and Set come without one, too.
+func (p *Pool) answerTo(t Ticket, kind EffectKind) {
+	if t != 0 {
+		p.emit(Effect{Kind: kind, Ticket: t})
+	}
+}
 
 // clientOf returns the record of id, making it if there is none.
 func (p *Pool) clientOf(id Client) *client {
@@ -218,9 +231,10 @@ func (p *Pool) serve(w *waiter) {
 
 func (p *Pool) giveBack(e Event) {
 	c := p.clientOf(e.Client)
-	tokens, private := c.repay(e.N)
+	tokens, private, forgiven := c.repay(e.N, e.Forgive)
 	p.held -= tokens
-	if n := tokens + private; n > 0 || e.N == 0 {
+	p.forgiven += forgiven
+	if n := tokens + private + forgiven; n > 0 || e.N == 0 {
 		p.emit(Effect{Kind: Accept, Ticket: e.Ticket, N: n})
 	} else {
 		p.emit(Effect{Kind: Excess, Ticket: e.Ticket})
@@ -346,7 +360,7 @@ func (p *Pool) trim() {
 func (p *Pool) set(e Event) {
 	l := p.limits.With(e.Mask, e.Limits)
 	if l.Validate() != nil {
-		p.emit(Effect{Kind: Invalid, Ticket: e.Ticket})
+		p.answerTo(e.Ticket, Invalid)
 		return
 	}
 	if e.Mask&(FieldLoadAverage|FieldMinMemory) != 0 {
@@ -357,7 +371,7 @@ func (p *Pool) set(e Event) {
 	for _, c := range p.clients {
 		p.update(c)
 	}
-	p.emit(Effect{Kind: Changed, Ticket: e.Ticket})
+	p.answerTo(e.Ticket, Changed)
 }
 
 // stop ends every wait, in the order of the tickets, and wakes every poll to find out.

@@ -141,7 +141,7 @@ func (w *world) event(p *Pool) Event {
 		} else if n == 0 {
 			return Event{Kind: Tick}
 		}
-		return Event{Kind: kind, Client: c, Ticket: w.ticket(), N: n}
+		return Event{Kind: kind, Client: c, Ticket: w.ticket(), N: n, Forgive: w.percent(w.rude)}
 	case Cancel:
 		return Event{Kind: kind, Ticket: w.oldTicket(p)}
 	case Watch:
@@ -201,6 +201,15 @@ func (w *world) fail(p *Pool) Event {
 	return Event{Kind: Refuse, Client: g.Client, Ticket: g.Ticket, Wait: g.Wait}
 }
 
+// hear notes what was given in a step.
+func (w *world) hear(effects []Effect) {
+	for _, f := range effects {
+		if f.Kind == Grant || f.Kind == Relayed && f.N > 0 || f.Kind == Nested {
+			w.grants = append(w.grants, f)
+		}
+	}
+}
+
 func (w *world) oldTicket(p *Pool) Ticket {
 	if len(p.tickets) == 0 || w.percent(10) {
 		return Ticket(w.rand.Uint64N(uint64(w.tickets) + 2)) // answered long ago, or never seen
@@ -213,7 +222,10 @@ func (w *world) oldTicket(p *Pool) Ticket {
 }
 
 func (w *world) setting() Event {
-	e := Event{Kind: Set, Ticket: w.ticket(), Mask: Field(w.rand.IntN(int(AllFields) + 1))}
+	e := Event{Kind: Set, Mask: Field(w.rand.IntN(int(AllFields) + 1))}
+	if w.percent(80) {
+		e.Ticket = w.ticket()
+	}
 	e.Limits = Limits{
 		Jobs: 1 + w.rand.IntN(2*w.jobs), MinJobs: w.rand.IntN(w.jobs + 2),
 		LoadAverage: float64(w.rand.IntN(8)), MinMemory: int64(w.rand.IntN(8)),
@@ -259,11 +271,7 @@ func (t *trial) step(e Event) error {
 	if err := t.auditor.book(t.pool, e, got); err != nil {
 		return err
 	}
-	for _, f := range got {
-		if f.Kind == Grant || f.Kind == Relayed && f.N > 0 || f.Kind == Nested {
-			t.world.grants = append(t.world.grants, f)
-		}
-	}
+	t.world.hear(got)
 	return t.compare()
 }
 
@@ -279,6 +287,15 @@ func (t *trial) compare() error {
 	}
 	if p.Free() != t.twin.free() || p.Held() != t.twin.held() {
 		return fmt.Errorf("free and held are %d and %d, the twin's %d and %d", p.Free(), p.Held(), t.twin.free(), t.twin.held())
+	}
+	if got, want := p.Armed(nil), t.twin.armed(); !slices.Equal(got, want) {
+		return fmt.Errorf("polls of %v wait, of the twin's %v", got, want)
+	}
+	for _, c := range t.world.alive {
+		h := t.world.handle(c)
+		if p.Has(c) != (t.twin.find(c) != nil) || p.Polled(h) != t.twin.polled(h) {
+			return fmt.Errorf("has client %d: %t, polls handle %d: %t, the twin the contrary of one", c, p.Has(c), h, p.Polled(h))
+		}
 	}
 	if t.world.rand.IntN(8) > 0 {
 		return nil

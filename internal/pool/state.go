@@ -20,7 +20,9 @@ type State struct {
 	Known   bool          // a sample counts
 	Refused time.Duration // when the clients that are Refused may be given something again, or 0
 	Stopped bool
-	Clients []ClientState // by ID
+	// Forgiven is how many tokens came back that were never given.
+	Forgiven int
+	Clients  []ClientState // by ID
 	// Reservations are by deadline, and the first of a client's own first.
 	Reservations []Reservation
 	Relays       []RelayState // in the order in which they asked
@@ -94,6 +96,7 @@ func (p *Pool) State() State {
 	s := State{
 		Limits: p.limits, Now: p.now, Held: p.held,
 		Load: p.load, Memory: p.memory, Sampled: p.sampled, Known: p.known, Refused: p.refused, Stopped: p.stopped,
+		Forgiven: p.forgiven,
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.clients)) {
 		s.Clients = append(s.Clients, p.clients[id].state())
@@ -139,9 +142,12 @@ func Restore(s State) (*Pool, error) {
 	}
 	p := New(s.Limits)
 	p.now, p.load, p.memory, p.sampled, p.known = s.Now, s.Load, s.Memory, s.Sampled, s.Known
-	p.refused, p.stopped = s.Refused, s.Stopped
+	p.refused, p.stopped, p.forgiven = s.Refused, s.Stopped, s.Forgiven
 	if s.Refused > s.Now+refuseWindow {
 		return nil, errors.New("pool state: clients refused for longer than any is")
+	}
+	if s.Forgiven < 0 {
+		return nil, errors.New("pool state: fewer tokens forgiven than none")
 	}
 	for i := range s.Clients {
 		if err := p.restoreClient(&s.Clients[i]); err != nil {

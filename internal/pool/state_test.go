@@ -89,6 +89,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}{
 		{"limits", func(s *State) { s.Limits.Jobs = 0 }, "jobs is 0"},
 		{"sum", func(s *State) { s.Held++ }, "add up"},
+		{"forgiven", func(s *State) { s.Forgiven = -1 }, "fewer tokens forgiven"},
 		{"client twice", func(s *State) { s.Clients = append(s.Clients, s.Clients[0]) }, "a client twice"},
 		{"job twice", func(s *State) { client(s, 1).Jobs[0] = client(s, 1).Jobs[1] }, "twice"},
 		{"job number", func(s *State) { client(s, 1).Jobs[0].Number = MaxJobs }, "out of range"},

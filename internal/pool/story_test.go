@@ -176,6 +176,9 @@ func (s *teller) describe() string {
 			line += " " + l.name + "=" + strings.Join(l.items, ",")
 		}
 	}
+	if n := p.Forgiven(); n > 0 {
+		line += fmt.Sprintf(" forgiven=%d", n)
+	}
 	if n := p.Waiters(); n > 0 {
 		line += fmt.Sprintf(" waiters=%d", n)
 	}
@@ -217,6 +220,8 @@ func (e *Event) parseField(name, value string) (err error) {
 		e.Less = true
 	case "now":
 		e.Now = true
+	case "forgive":
+		e.Forgive = true
 	case "under":
 		i := slices.Index(e.Under[:], 0)
 		if i < 0 {

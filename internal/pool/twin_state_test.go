@@ -31,6 +31,26 @@ func (t *twin) next() (time.Duration, bool) {
 	return slices.Min(times), true
 }
 
+// armed is the handles of the polls that wait.
+func (t *twin) armed() []Handle {
+	var handles []Handle
+	for _, c := range t.universe {
+		for _, w := range c.Watches {
+			if !w.Told {
+				handles = append(handles, w.Handle)
+			}
+		}
+	}
+	slices.Sort(handles)
+	return slices.Compact(handles)
+}
+
+func (t *twin) polled(h Handle) bool {
+	return slices.ContainsFunc(t.universe, func(c *ClientState) bool {
+		return slices.ContainsFunc(c.Watches, func(w Watching) bool { return w.Handle == h })
+	})
+}
+
 // snapshot is the State a Pool should show.
 func (t *twin) snapshot() State {
 	s := t.state

@@ -38,6 +38,12 @@ func (t *twin) step(now time.Duration, e Event) []Effect {
 
 func (t *twin) emit(e Effect) { t.effects = append(t.effects, e) }
 
+func (t *twin) answerTo(ticket Ticket, kind EffectKind) {
+	if ticket != 0 {
+		t.emit(Effect{Kind: kind, Ticket: ticket})
+	}
+}
+
 func (t *twin) find(id Client) *ClientState {
 	for _, c := range t.universe {
 		if c.ID == id {
@@ -257,22 +263,10 @@ func (t *twin) deny(c *ClientState) {
 	})
 }
 
-func (t *twin) offerPrivate(c *ClientState) {
-	for _, w := range c.Waiting {
-		if !t.isRelay(w.Ticket) && !t.isNest(w.Ticket) {
-			c.In = false
-			t.unwait(c, w.Ticket)
-			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: w.Ticket, Wait: true, Private: true})
-			return
-		}
-	}
-	t.wakeAll(c)
-}
-
 func (t *twin) handle(e Event) {
 	s := &t.state
 	if s.Stopped && slices.Contains([]EventKind{Acquire, Return, Watch, Set, Relay, Nest, Leave}, e.Kind) {
-		t.emit(Effect{Kind: Abort, Ticket: e.Ticket})
+		t.answerTo(e.Ticket, Abort)
 		return
 	}
 	switch e.Kind {
@@ -367,35 +361,11 @@ func (t *twin) handle(e Event) {
 	case Leave:
 		c := t.find(e.Client)
 		if c == nil || c.Host == 0 {
-			if e.Ticket != 0 {
-				t.emit(Effect{Kind: Invalid, Ticket: e.Ticket})
-			}
+			t.answerTo(e.Ticket, Invalid)
 			return
 		}
 		c.Host = 0
-		if e.Ticket != 0 {
-			t.emit(Effect{Kind: Left, Ticket: e.Ticket})
-		}
-	}
-}
-
-func (t *twin) takeBack(c *ClientState, e Event) {
-	n := 0
-	for n < e.N && len(c.Jobs) > 0 {
-		c.Jobs = slices.Delete(c.Jobs, 0, 1)
-		n++
-	}
-	if n < e.N && !c.In && (c.Lender || !c.Taken) {
-		c.Lender, c.In = true, true
-		n++
-	}
-	if e.N > 0 && n == 0 {
-		t.emit(Effect{Kind: Excess, Ticket: e.Ticket})
-	} else {
-		t.emit(Effect{Kind: Accept, Ticket: e.Ticket, N: n})
-	}
-	if c.In {
-		t.offerPrivate(c)
+		t.answerTo(e.Ticket, Left)
 	}
 }
 
@@ -418,40 +388,11 @@ func (t *twin) poll(c *ClientState, e Event) {
 	})
 }
 
-func (t *twin) ungrant(c *ClientState, e Event) {
-	if e.Private {
-		if c.Lender {
-			c.In = true
-			t.offerPrivate(c)
-		}
-		return
-	}
-	if len(c.Jobs) == 0 {
-		return
-	}
-	if e.Kind == Lost {
-		c.Jobs = c.Jobs[:max(0, len(c.Jobs)-e.N)]
-		return
-	}
-	c.Jobs = c.Jobs[:len(c.Jobs)-1]
-	c.Taken = len(c.Jobs) > 0
-	c.Refused = true
-	if t.state.Refused == 0 {
-		t.state.Refused = t.state.Now + refuseWindow
-	}
-	if e.Wait {
-		t.during(c, func() { c.Waiting = slices.Insert(c.Waiting, 0, Waiting{e.Ticket, t.state.Now}) })
-	} else {
-		t.deny(c)
-		t.emit(Effect{Kind: Deny, Ticket: e.Ticket})
-	}
-}
-
 func (t *twin) set(e Event) {
 	s := &t.state
 	l := s.Limits.With(e.Mask, e.Limits)
 	if l.Validate() != nil {
-		t.emit(Effect{Kind: Invalid, Ticket: e.Ticket})
+		t.answerTo(e.Ticket, Invalid)
 		return
 	}
 	if e.Mask&(FieldLoadAverage|FieldMinMemory) != 0 {
@@ -459,7 +400,7 @@ func (t *twin) set(e Event) {
 	}
 	s.Limits = l
 	t.trim()
-	t.emit(Effect{Kind: Changed, Ticket: e.Ticket})
+	t.answerTo(e.Ticket, Changed)
 }
 
 // trim drops the newest reservations of tokens that are not there.
