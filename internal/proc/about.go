@@ -19,9 +19,6 @@ type About struct {
 	Cgroup string
 }
 
-// tick is the unit of times in stat: sysconf(_SC_CLK_TCK), which is 100 on all that Go runs on (USER_HZ in the kernel).
-const tick = time.Second / 100
-
 // About returns facts about a process, ErrGone if there is none.
 func (fs FS) About(pid int) (About, error) {
 	var a About
@@ -29,9 +26,11 @@ func (fs FS) About(pid int) (About, error) {
 	if a.UID, err = fs.uid(pid); err != nil {
 		return About{}, err
 	}
-	if a.Started, err = fs.started(pid); err != nil {
+	start, err := fs.StartTime(pid)
+	if err != nil {
 		return About{}, err
 	}
+	a.Started = time.Duration(start) * tick
 	buf := make([]byte, 4096) // some lines, each with a path that may be as long as PATH_MAX but never is
 	b, err := fs.read(pid, "cgroup", buf)
 	if err != nil && err != ErrGone { // ErrGone: a kernel without cgroups has no such file
@@ -53,24 +52,6 @@ func (fs FS) uid(pid int) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s/%d/status has no Uid", fs, pid)
-}
-
-func (fs FS) started(pid int) (time.Duration, error) {
-	var buf [1024]byte
-	b, err := fs.read(pid, "stat", buf[:])
-	if err != nil {
-		return 0, err
-	}
-	// proc_pid_stat(5): the second field is a name in parentheses, which may contain anything; the 22nd is wanted.
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(fields) < 20 {
-		return 0, fmt.Errorf("%s/%d/stat is too short", fs, pid)
-	}
-	ticks, err := strconv.ParseInt(string(fields[19]), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s/%d/stat: %w", fs, pid, err)
-	}
-	return time.Duration(ticks) * tick, nil
 }
 
 // cgroup finds the path in the contents of a cgroup file: lines of ID:CONTROLLERS:PATH (cgroups(7)).

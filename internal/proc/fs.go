@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -73,6 +74,30 @@ func printable(b []byte) string {
 // Parent returns the process id of the parent of a process: 0 if it has none that can be seen from here.
 func (fs FS) Parent(pid int) (int, error) {
 	return fs.status(pid, "PPid:")
+}
+
+// tick is the unit of times in stat: sysconf(_SC_CLK_TCK), which is 100 on all that Go runs on (USER_HZ in the kernel).
+const tick = time.Second / 100
+
+// StartTime returns when a process started, in clock ticks of 10 ms since boot. An execve does not change it, whichever thread
+// calls it (de_thread in fs/exec.c). ErrGone if there is no such process; a zombie is one.
+func (fs FS) StartTime(pid int) (uint64, error) {
+	var buf [1024]byte
+	b, err := fs.read(pid, "stat", buf[:])
+	if err != nil {
+		return 0, err
+	}
+	// proc_pid_stat(5): the second field is a name in parentheses, which may contain anything; the 22nd is wanted.
+	b = b[bytes.LastIndexByte(b, ')')+1:]
+	for range 22 - 2 {
+		_, b, _ = bytes.Cut(b, []byte{' '})
+	}
+	field, _, whole := bytes.Cut(b, []byte{' '})
+	start, err := strconv.ParseUint(string(field), 10, 64)
+	if err != nil || !whole {
+		return 0, fmt.Errorf("%s/%d/stat has no start time", fs, pid)
+	}
+	return start, nil
 }
 
 // Ancestors returns the parent of a process, its parent and so on, at most limit of them. It ends early at a process that

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,6 +128,60 @@ func TestStatus(t *testing.T) {
 				t.Errorf("got %d, %v; want %d, ok %v", got, err, tt.want, tt.ok)
 			}
 		})
+	}
+}
+
+func TestStartTime(t *testing.T) {
+	const end = " S 1 7 7 0 -1 4194560 97 0 0 0 0 0 0 0 20 0 1 0 18446744073709551615 2494464 208 18\n"
+	tests := []struct {
+		name, stat string
+		ok         bool
+	}{
+		{"usual", "7 (cat)" + end, true},
+		{"blanks and parentheses in the name", "7 (a) S 1 (b c)" + end, true},
+		{"line end in the name", "7 (a)\nb)" + end, true},
+		{"longer than the buffer", "7 (cat)" + end + strings.Repeat("1 ", 5000), true},
+		{"empty", "", false},
+		{"no name", "7" + end[:20], false},
+		{"too short", "7 (cat) S 1 7 7 0 -1 4194560 97 0 0 0 0 0 0 0 20 0 1 0", false},
+		{"cut", "7 (cat) S 1 7 7 0 -1 4194560 97 0 0 0 0 0 0 0 20 0 1 0 123", false},
+		{"no number", "7 (cat) S 1 7 7 0 -1 4194560 97 0 0 0 0 0 0 0 20 0 1 0 -5 2494464\n", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := write(t, map[string]string{"7/stat": tt.stat}).StartTime(7)
+			if (err == nil) != tt.ok || tt.ok && got != math.MaxUint64 {
+				t.Errorf("got %d, %v; want ok %v", got, err, tt.ok)
+			}
+		})
+	}
+	if _, err := write(t, nil).StartTime(7); err != ErrGone {
+		t.Errorf("no process: %v, want ErrGone", err)
+	}
+}
+
+func TestStartTimeOfProcess(t *testing.T) {
+	p := start(t)
+	want := field22(t, p.pid)
+	check := func(what string) {
+		t.Helper()
+		if got, err := Root.StartTime(p.pid); got != want || err != nil {
+			t.Errorf("%s: %d, %v, want %d", what, got, err, want)
+		}
+	}
+	check("running")
+	p.ask(t, "name a) S 1 (b c")
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid)); string(b) != "a) S 1 (b c\n" {
+		t.Errorf("the name is %q, %v", b, err)
+	}
+	check("renamed")
+	p.ask(t, "leave")
+	check("without a main thread")
+	p.kill()
+	check("ending")
+	p.reap()
+	if got, err := Root.StartTime(p.pid); err != ErrGone {
+		t.Errorf("reaped: %d, %v, want ErrGone", got, err)
 	}
 }
 

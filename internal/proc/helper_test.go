@@ -80,6 +80,9 @@ func helper() {
 					runtime.Gosched()
 				}
 				fmt.Println("ended")
+			case "name": // rename the main thread, which is the process to others
+				must(os.WriteFile("/proc/self/comm", []byte(arg), 0))
+				fmt.Println("named")
 			case "leave": // end the main thread only
 				close(leave)
 				for !strings.Contains(state(os.Getpid()), "Z") {

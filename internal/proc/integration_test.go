@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"steve/internal/testkit/need"
 )
@@ -79,6 +80,39 @@ func TestIntegrationRecycledPIDSeenByThread(t *testing.T) {
 	})
 	if id := caller(t, table, q.number(t, "thread")); id == old {
 		t.Errorf("the process that got pid %d inherits ID %d", q.pid, old)
+	}
+}
+
+// The pid is another process's when a later table adopts the process that had it.
+func TestIntegrationAdoptRecycledPID(t *testing.T) {
+	need.Root(t)
+	if rerun(t, newPIDs) {
+		return
+	}
+	ownProc(t, "")
+	var old Process
+	q := recycle(t, func() int {
+		table, o := newNoting(t)
+		p := start(t)
+		watch(t, table, caller(t, table, p.pid))
+		old = o.noted[len(o.noted)-1]
+		p.kill()
+		p.reap()
+		for bootTime(t) < time.Duration(old.Start+1)*tick {
+		}
+		return p.pid
+	})
+	table, o := successor(t, []Process{old})
+	id := caller(t, table, q.pid)
+	if id == old.ID {
+		t.Fatalf("the process that got pid %d inherits ID %d", q.pid, id)
+	}
+	o.used[id] = true
+	watch(t, table, id)
+	wantReported(t, table, old.ID)
+	q.kill()
+	if got := exited(t, table); !slices.Equal(got, []ID{id}) {
+		t.Errorf("Exited returns %v, want [%d]", got, id)
 	}
 }
 

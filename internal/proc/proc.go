@@ -1,10 +1,11 @@
 // Package proc tells which process a request comes from, when that process has ended, and what it is called.
 //
 // Table is for the thread that serves requests: it maps thread ids, which is what a FUSE request header carries, to
-// processes, and watches those that matter by pidfd. FS reads facts about a process for people and for policy.
+// processes, and watches those that matter by pidfd. The table of a later program can continue it. FS reads facts about
+// a process for people and for policy.
 //
-// What a process holds, and who is answered, belongs to pool; that this package asks and tells by two functions
-// given to NewTable. Nothing here knows a token.
+// What a process holds, and who is answered, belongs to pool; that this package asks and tells by functions given to
+// NewTable. Nothing here knows a token.
 package proc
 
 import "errors"

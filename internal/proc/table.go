@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An ID is one process for the life of a Table. IDs start at 1 and are never given twice.
+// An ID is one process for the life of a Table, and of those that continue it. IDs start at 1 and are never given twice.
 //
 // The ID of a watched process is that process's alone, also when its pid is recycled. The ID of a process that is not
 // watched goes with its pid: it can pass to a later process of the same pid. So charge nothing to an ID before Watch.
@@ -31,8 +31,11 @@ type Options struct {
 	InUse func(ID) bool
 	// Forget is told an ID that the table drops although Exited has not reported it, and never will: what is remembered
 	// for it must go. It is told IDs of which the owner keeps nothing as well.
-	// Each ID that Caller returned ends in either one Forget or one Exited.
+	// Each ID that Caller returned, or that was adopted, ends in either one Forget or one Exited.
 	Forget func(ID)
+	// Note may be nil. It is told a process when Caller gives it an ID, and again when Watch begins to watch it, before they
+	// return: what a later table needs to continue this one, see Table.Adopt. The start time costs Watch a look at /proc.
+	Note func(Process)
 	// Budget is how many processes that are not in use may stay watched; 0 is 1024, or a quarter of the limit on open
 	// files if that is less.
 	Budget int
@@ -40,7 +43,7 @@ type Options struct {
 
 // A Table maps threads to processes and watches processes for their end.
 //
-// All methods must be called from one goroutine, or be serialised: there is no lock. InUse and Forget are called from
+// All methods must be called from one goroutine, or be serialised: there is no lock. InUse, Forget and Note are called from
 // within Caller and Watch, and must not call the Table.
 //
 // An ID that is neither watched nor in use may be dropped by the next Caller; one that is watched but not in use, by
@@ -48,6 +51,7 @@ type Options struct {
 type Table struct {
 	inUse   func(ID) bool
 	forget  func(ID)
+	note    func(Process)
 	budget  int
 	maxFD   int // descriptors from here on are the spare ones
 	epoll   int
@@ -56,6 +60,7 @@ type Table struct {
 	byPID   map[int]*record // the record whose process has the pid now, as far as known
 	threads map[int]*record // a cache; a stale record in it counts as none
 	watched *list.List      // of *record, longest watched first
+	ended   []*record       // found dead by Adopt, and not yet reported; of no account once they are not in records
 	trimAt  int             // len of watched at which idle ones are looked for
 	// Sizes of records and threads beyond which they are swept.
 	sweepRecordsAt, sweepThreadsAt int
@@ -69,6 +74,7 @@ type record struct {
 	stale bool
 	pidfd int           // valid while place is not nil
 	place *list.Element // in Table.watched; nil if not watched
+	start uint64        // as in Process
 }
 
 // NewTable returns an empty table.
@@ -90,7 +96,7 @@ func NewTable(opts Options) (*Table, error) {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	return &Table{
-		inUse: opts.InUse, forget: opts.Forget,
+		inUse: opts.InUse, forget: opts.Forget, note: opts.Note,
 		budget: budget, trimAt: budget,
 		maxFD:   limit - spareDescriptors,
 		epoll:   epoll,
@@ -164,6 +170,7 @@ func (t *Table) identify(tid int) (ID, error) {
 		r = &record{id: t.lastID, pid: pid}
 		t.records[r.id] = r
 		t.byPID[pid] = r
+		t.tell(r)
 	}
 	t.threads[tid] = r
 	return r.id, nil
@@ -182,12 +189,18 @@ func (t *Table) Watch(id ID) error {
 	if r.place != nil {
 		return nil
 	}
+	if r.stale {
+		return ErrGone
+	}
 	if t.watched.Len() >= t.trimAt {
 		t.trim()
 	}
 	err := t.watch(r)
 	if err == ErrNoDescriptor && t.evictHalf() {
 		err = t.watch(r)
+	}
+	if err == nil {
+		t.tell(r)
 	}
 	return err
 }
@@ -211,13 +224,23 @@ func (t *Table) watch(r *record) error {
 		unix.Close(fd) // the kernel gives the lowest free number: fewer than spareDescriptors are left
 		return ErrNoDescriptor
 	}
+	start := r.start
+	if t.note != nil || start != 0 {
+		if start, err = r.startTime(fd); err != nil {
+			unix.Close(fd)
+			if err == ErrGone {
+				t.unmap(r)
+			}
+			return err
+		}
+	}
 	// The event carries the ID, not the descriptor: numbers of descriptors are reused.
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r.id), Pad: int32(r.id >> 32)}
 	if err := unix.EpollCtl(t.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		unix.Close(fd)
 		return descriptorError("epoll_ctl", err)
 	}
-	r.pidfd = fd
+	r.pidfd, r.start = fd, start
 	r.place = t.watched.PushBack(r)
 	return nil
 }
@@ -230,10 +253,10 @@ func (t *Table) unwatch(r *record) {
 	r.place = nil
 }
 
-// FD returns a descriptor that polls readable while Exited has something to report.
+// FD returns a descriptor that polls readable while Exited has something to report, other than what Adopt found.
 func (t *Table) FD() int { return t.epoll }
 
-// anyExited reports whether Exited has something to report. A pidfd becomes readable before its process is reaped, and so
+// anyExited reports whether FD polls readable. A pidfd becomes readable before its process is reaped, and so
 // before its pid can be that of a thread whose request we have read. It takes a third of the time of pidfdAlive.
 func (t *Table) anyExited() bool {
 	// Without a timeout it does not block. The event stays: it is taken away by the close alone (level-triggered).
@@ -241,15 +264,22 @@ func (t *Table) anyExited() bool {
 	return n != 0 || errno != 0
 }
 
-// An Exit is the end of a watched process.
+// An Exit is the end of a watched or an adopted process.
 type Exit struct {
 	ID  ID
 	PID int
 }
 
-// Exited appends to dst the watched processes that have ended since it was last called, and returns it. Their IDs are
-// unknown to the table from then on. It does not block.
+// Exited appends to dst the watched processes that have ended since it was last called, and those that Adopt found ended,
+// and returns it. Their IDs are unknown to the table from then on. It does not block.
 func (t *Table) Exited(dst []Exit) []Exit {
+	for _, r := range t.ended {
+		if t.records[r.id] == r {
+			dst = append(dst, Exit{r.id, r.pid})
+			t.drop(r)
+		}
+	}
+	t.ended = nil
 	for {
 		n, err := unix.EpollWait(t.epoll, t.events[:], 0)
 		if err == unix.EINTR {

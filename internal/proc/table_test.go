@@ -10,20 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// owner is the pool's part: what is in use, and what it was told to forget.
+// owner is the pool's part: what is in use, what it was told to forget, and what to note.
 type owner struct {
 	used      map[ID]bool
 	forgotten []ID
+	noted     []Process
 }
 
+// newTable returns a table without a Note.
 func newTable(t testing.TB, budget int) (*Table, *owner) {
 	t.Helper()
 	o := &owner{used: make(map[ID]bool)}
-	table, err := NewTable(Options{
-		InUse:  func(id ID) bool { return o.used[id] },
-		Forget: func(id ID) { o.forgotten = append(o.forgotten, id) },
-		Budget: budget,
-	})
+	return o.table(t, Options{Budget: budget}), o
+}
+
+// table returns a table with functions of o.
+func (o *owner) table(t testing.TB, opts Options) *Table {
+	t.Helper()
+	opts.InUse = func(id ID) bool { return o.used[id] }
+	opts.Forget = func(id ID) { o.forgotten = append(o.forgotten, id) }
+	table, err := NewTable(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +38,7 @@ func newTable(t testing.TB, budget int) (*Table, *owner) {
 			t.Error(err)
 		}
 	})
-	return table, o
+	return table
 }
 
 func caller(t testing.TB, table *Table, tid int) ID {
