@@ -69,6 +69,15 @@ func (c *Conn) Status() (Status, error) {
 	return ParseStatus(b[:])
 }
 
+// Server asks what serves the token file. A server too old to tell answers ENOTTY.
+func (c *Conn) Server() (About, error) {
+	var b [AboutSize]byte
+	if err := c.call("server", CmdServer, b[:]); err != nil {
+		return About{}, err
+	}
+	return ParseAbout(b[:])
+}
+
 // Set changes the fields of mask, all of them or, with EINVAL, none.
 func (c *Conn) Set(mask pool.Field, l pool.Limits) error {
 	b := AppendSettings(make([]byte, 0, SettingsSize), mask, l)

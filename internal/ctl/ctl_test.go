@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ func TestNumbers(t *testing.T) {
 		{"set", CmdSet, 0x40385303},
 		{"nest", CmdNest, 0xc0085304},
 		{"relay", CmdRelay, 0xc0105305},
+		{"server", CmdServer, 0x80285307},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s is %#x, want %#x", tt.name, tt.got, tt.want)
@@ -47,6 +49,13 @@ func TestRecords(t *testing.T) {
 		t.Errorf("settings are %d bytes, want %d", len(b), SettingsSize)
 	} else if m, l, err := ParseSettings(b); m != mask || l != limits || err != nil {
 		t.Errorf("settings %v %+v, %v", m, l, err)
+	}
+
+	about := About{Keeper: math.MaxInt32, Worker: 2, Started: math.MaxUint64, Takeovers: 3, Forgiven: 4}
+	if b := AppendAbout(nil, about); len(b) != AboutSize {
+		t.Errorf("about is %d bytes, want %d", len(b), AboutSize)
+	} else if got, err := ParseAbout(b); got != about || err != nil {
+		t.Errorf("about %+v, %v, want %+v", got, err, about)
 	}
 
 	for _, n := range []uint32{NestLeave, NestEnter, NestShared} {
@@ -97,6 +106,21 @@ func TestMalformed(t *testing.T) {
 	check("unknown field", err)
 	_, _, err = ParseSettings(settings(func(b []byte) { b[4] = 1 }))
 	check("padding in use", err)
+	about := func(at int, value byte) []byte {
+		b := AppendAbout(nil, About{Keeper: 1, Worker: 2})
+		b[at] = value
+		return b
+	}
+	for what, b := range map[string][]byte{
+		"no about":               nil,
+		"long about":             append(about(0, 1), 0),
+		"keeper out of range":    about(3, 0x80),
+		"worker out of range":    about(7, 0x80),
+		"about's padding in use": about(39, 1),
+	} {
+		_, err = ParseAbout(b)
+		check(what, err)
+	}
 	for what, b := range map[string][]byte{
 		"no nest":                         nil,
 		"short nest":                      AppendNest(nil, NestEnter)[:NestSize-1],

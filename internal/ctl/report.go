@@ -218,14 +218,28 @@ func (r *Report) addPage(b []byte) (n, total int, err error) {
 	return int(here), int(rows), nil
 }
 
-// Report asks for a report. A server too old for it answers ENOTTY; one that is just giving many large ones, EAGAIN.
+// Report asks for a report. A server too old for it answers ENOTTY; one that is just giving many large ones, EAGAIN; where
+// one takes over again and again before the last page was read, ESTALE.
 func (c *Conn) Report() (Report, error) {
 	r, err := ReadReport(func(b []byte) error { return c.call("report", CmdReport, b) })
 	return r, reportError(err)
 }
 
+// beginnings is how often a report is begun whose first pages were read of a server that is no more.
+const beginnings = 4
+
 // ReadReport gathers the pages of a report. Ask sends the argument of a CmdReport and puts the answer in its place.
-func ReadReport(ask func([]byte) error) (Report, error) {
+// With its error ESTALE, by which a server says that it did not give the pages before, it begins again, up to three times.
+func ReadReport(ask func([]byte) error) (r Report, err error) {
+	for range beginnings {
+		if r, err = readReport(ask); !errors.Is(err, unix.ESTALE) {
+			break
+		}
+	}
+	return r, err
+}
+
+func readReport(ask func([]byte) error) (Report, error) {
 	var r Report
 	b := make([]byte, 0, ReportSize)
 	for offset := 0; ; {
@@ -253,6 +267,8 @@ func reportError(err error) error {
 		return fmt.Errorf("%w: this steve is older than stevie, restart it", err)
 	case errors.Is(err, unix.EAGAIN):
 		return fmt.Errorf("%w: too many large reports are being read, try again", err)
+	case errors.Is(err, unix.ESTALE):
+		return fmt.Errorf("%w: steve was replaced while it gave a report, each time, try again", err)
 	case errors.Is(err, unix.ENOBUFS):
 		return fmt.Errorf("%w: more tokens are out than a report has room for", err)
 	}

@@ -104,6 +104,47 @@ func TestReportPages(t *testing.T) {
 	}
 }
 
+// A server that takes over has none of the reports that the last one was giving.
+func TestReportBeginsAgain(t *testing.T) {
+	former, later := large(), large()
+	former.Processes[0].PID = 999
+	for name, tt := range map[string]struct {
+		takeovers int
+		err       error
+		asked     []int
+	}{
+		"one takeover":   {1, nil, []int{0, 250, 0, 250, 500}},
+		"some takeovers": {3, nil, []int{0, 250, 0, 250, 0, 250, 0, 250, 500}},
+		"no end of them": {100, unix.ESTALE, []int{0, 250, 0, 250, 0, 250, 0, 250}},
+	} {
+		var asked []int
+		got, err := ReadReport(func(b []byte) error {
+			report := later
+			if tt.takeovers > 0 {
+				report = former
+			}
+			if err := serve(report.Snapshot(), &asked)(b); err != nil {
+				return err
+			}
+			if asked[len(asked)-1] > 0 && tt.takeovers > 0 {
+				tt.takeovers--
+				return unix.ESTALE
+			}
+			return nil
+		})
+		want := later
+		if tt.err != nil {
+			want = Report{}
+		}
+		if !errors.Is(err, tt.err) || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v\ngot  %+v\nwant %+v", name, err, got, want)
+		}
+		if !reflect.DeepEqual(asked, tt.asked) {
+			t.Errorf("%s: asked for rows from %v, want %v", name, asked, tt.asked)
+		}
+	}
+}
+
 // A later server may say more of a process.
 func TestReportUnknownRow(t *testing.T) {
 	r := Report{Processes: []Process{{PID: 5, Lends: true}}}
@@ -153,7 +194,7 @@ func TestReportMalformed(t *testing.T) {
 }
 
 func TestReportError(t *testing.T) {
-	for _, errno := range []error{unix.ENOTTY, unix.EAGAIN, unix.ENOBUFS, unix.EIO} {
+	for _, errno := range []error{unix.ENOTTY, unix.EAGAIN, unix.ESTALE, unix.ENOBUFS, unix.EIO} {
 		if err := reportError(errno); !errors.Is(err, errno) || (err == errno) != (errno == unix.EIO) {
 			t.Errorf("%v: %q", errno, err)
 		}

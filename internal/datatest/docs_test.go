@@ -121,6 +121,7 @@ func TestProtocolRecords(t *testing.T) {
 		fmt.Sprintf("| `REPORT` | `%#x` | both, %d |", uint32(ctl.CmdReport), ctl.ReportSize),
 		fmt.Sprintf("| `NEST` | `%#x` | both, %d |", uint32(ctl.CmdNest), ctl.NestSize),
 		fmt.Sprintf("| `RELAY` | `%#x` | both, %d |", uint32(ctl.CmdRelay), ctl.RelaySize),
+		fmt.Sprintf("| `SERVER` | `%#x` | read, %d |", uint32(ctl.CmdServer), ctl.AboutSize),
 		fmt.Sprintf("| 4 | u32 | version of this protocol, %d |", ctl.Version),
 	} {
 		if !strings.Contains(doc, row) {
@@ -150,6 +151,13 @@ func TestProtocolRecords(t *testing.T) {
 	want := ctl.Status{Limits: limits, Free: 5, Held: 7, Holders: 3, Waiters: 2}
 	if got, err := ctl.ParseStatus(status); err != nil || got != want {
 		t.Errorf("STATUS reads as %+v, %v; want %+v", got, err, want)
+	}
+	about := append(le(71, 4), le(72, 4)...)
+	for _, v := range []uint64{123456, 2, 9, 0} {
+		about = append(about, le(v, 8)...)
+	}
+	if got, err := ctl.ParseAbout(about); err != nil || got != (ctl.About{Keeper: 71, Worker: 72, Started: 123456, Takeovers: 2, Forgiven: 9}) {
+		t.Errorf("SERVER reads as %+v, %v", got, err)
 	}
 	for bit, field := range []pool.Field{pool.FieldJobs, pool.FieldMinJobs, pool.FieldLoadAverage,
 		pool.FieldRecheckTimeout, pool.FieldMinMemory, pool.FieldPerProcess} {

@@ -34,7 +34,9 @@ func (s *Server) report(req fusewire.Request, in fusewire.IoctlIn) error {
 		snapshot = s.snapshot(c)
 	}
 	switch {
-	case snapshot == nil || offset > 0 && offset >= snapshot.Rows():
+	case snapshot == nil: // perhaps the server that gave the first page is no more
+		return s.conn.Fail(req.Unique, syscall.ESTALE)
+	case offset > 0 && offset >= snapshot.Rows():
 		return s.conn.Fail(req.Unique, syscall.EINVAL)
 	case snapshot.Rows() > maxReportRows:
 		return s.conn.Fail(req.Unique, syscall.ENOBUFS)

@@ -84,8 +84,8 @@ func TestReportPages(t *testing.T) {
 	const tokens = 2 * ctl.ReportRows // and a row for the process: three pages
 	w := newWorld(t, tokens)
 	w.take(tokens)
-	if _, errno := w.ask(2, 7, ctl.ReportRows); errno != syscall.EINVAL {
-		t.Errorf("a second page before the first: %v, want EINVAL", errno)
+	if _, errno := w.ask(2, 7, ctl.ReportRows); errno != syscall.ESTALE {
+		t.Errorf("a second page before the first: %v, want ESTALE", errno)
 	}
 	w.ask(4, 7, 0)
 	w.serve(write(6, "++++"))
@@ -101,8 +101,8 @@ func TestReportPages(t *testing.T) {
 			t.Errorf("page %d: %d tokens held, want the %d of the first page", i+2, status.Held, tokens)
 		}
 	}
-	if _, errno := w.ask(12, 7, ctl.ReportRows); errno != syscall.EINVAL {
-		t.Errorf("a page of a report that was read to its end: %v, want EINVAL", errno)
+	if _, errno := w.ask(12, 7, ctl.ReportRows); errno != syscall.ESTALE {
+		t.Errorf("a page of a report that was read to its end: %v, want ESTALE", errno)
 	}
 	if page, _ := w.ask(14, 7, 0); page == nil {
 		t.Error("no new report on the same open file")
