@@ -18,10 +18,12 @@ import (
 
 func main() {
 	signals := daemon.Signals()
-	if err := run(os.Args[1:], signals, os.Stdout, os.Stderr); err != nil {
+	status, err := run(os.Args[1:], signals, os.Stdout, os.Stderr)
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "steve: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-		os.Exit(cli.Status(err, 1))
+		status = cli.Status(err, 1)
 	}
+	os.Exit(status)
 }
 
 // usageStatus is the exit status for a command line that cannot be obeyed.
@@ -33,34 +35,44 @@ Serves the job tokens of this machine as /dev/steve, to GNU make and every other
 
 `
 
-func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer) error {
+func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer) (status int, err error) {
 	if helper := daemon.Helper(args); helper != nil {
-		return helper()
+		return 0, helper()
+	}
+	start, err := daemon.StartOf(args)
+	if err != nil {
+		return 0, cli.Errorf(usageStatus, "%w", err)
 	}
 	usable, machine := load.CPUs()
 	o := options{config: daemon.Config{Limits: pool.DefaultLimits(usable), Transport: daemon.Auto, LogLevel: slog.LevelWarn}}
 	flags := o.flags()
-	if err := flags.Parse(args); err != nil {
-		return cli.Errorf(usageStatus, "%w", err)
+	if err := flags.Parse(start.Args); err != nil {
+		return 0, cli.Errorf(usageStatus, "%w", err)
 	}
 	switch {
 	case o.help:
 		fmt.Fprint(stdout, usage, flags.FlagUsages())
-		return nil
+		return 0, nil
 	case o.version:
 		fmt.Fprintf(stdout, "steve %s\n", version.Version)
-		return nil
+		return 0, nil
 	case flags.NArg() > 0:
-		return cli.Errorf(usageStatus, "unexpected argument %q, see steve --help", flags.Arg(0))
+		return 0, cli.Errorf(usageStatus, "unexpected argument %q, see steve --help", flags.Arg(0))
 	}
 	config, err := o.finish()
-	if err != nil {
-		return cli.Errorf(usageStatus, "%w", err)
+	if err == nil && start.First() { // who was started by it can have less rights
+		err = config.Validate()
 	}
-	if usable < machine && !flags.Changed("jobs") {
+	if err != nil {
+		return 0, cli.Errorf(usageStatus, "%w", err)
+	}
+	if o.upgrade {
+		return 0, daemon.Upgrade(config)
+	}
+	if start.First() && usable < machine && !flags.Changed("jobs") {
 		fmt.Fprintf(stderr, "steve: %d of %d processors may be used here (affinity or cgroup limit); --jobs sets another number\n", usable, machine)
 	}
-	return daemon.Run(config, signals, stdout, stderr)
+	return daemon.Run(config, start, signals, stdout, stderr)
 }
 
 // options are what flags parse into, before they are a daemon.Config.
@@ -68,7 +80,9 @@ type options struct {
 	config         daemon.Config
 	recheck        float64
 	transport      string
+	keeper         string
 	verbose, debug bool
+	upgrade        bool
 	help, version  bool
 }
 
@@ -86,6 +100,8 @@ func (o *options) flags() *cli.FlagSet {
 	f.StringVar(&o.config.Perm, "mode", "", "mode of the token file, octal; default: 0660 for root's, 0600 for a user's")
 	f.StringVar(&o.config.Group, "group", "", "group of the token file; default: jobserver, if there is one, for root's")
 	f.StringVar(&o.transport, "transport", string(daemon.Auto), "auto, cuse (character device) or fuse (regular file)")
+	f.StringVar(&o.keeper, "keeper", string(daemon.KeptAuto), "who keeps the token file when the server is killed: auto, process, systemd or none")
+	f.BoolVar(&o.upgrade, "upgrade", false, "make the running steve go on as the program that is installed now")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log what an operator may want to know")
 	f.BoolVarP(&o.debug, "debug", "d", false, "log every event and what came of it")
 	f.BoolVarP(&o.help, "help", "h", false, "print this and exit")
@@ -103,11 +119,12 @@ func (o *options) finish() (daemon.Config, error) {
 	}
 	c.Limits.RecheckTimeout = time.Duration(o.recheck * float64(time.Second))
 	c.Transport = daemon.Transport(o.transport)
+	c.Keeper = daemon.KeptBy(o.keeper)
 	switch {
 	case o.debug:
 		c.LogLevel = slog.LevelDebug
 	case o.verbose:
 		c.LogLevel = slog.LevelInfo
 	}
-	return c, c.Validate()
+	return c, nil
 }

@@ -51,7 +51,7 @@ func TestUsageErrors(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			var stdout, stderr strings.Builder
-			err := run(strings.Fields(tt.args), nil, &stdout, &stderr)
+			_, err := run(strings.Fields(tt.args), nil, &stdout, &stderr)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -70,14 +70,14 @@ func TestUsageErrors(t *testing.T) {
 
 func TestHelpAndVersion(t *testing.T) {
 	var stdout, stderr strings.Builder
-	if err := run([]string{"-V"}, nil, &stdout, &stderr); err != nil {
+	if _, err := run([]string{"-V"}, nil, &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
 	if want := "steve " + version.Version + "\n"; stdout.String() != want {
 		t.Errorf("version is %q, want %q", stdout.String(), want)
 	}
 	stdout.Reset()
-	if err := run([]string{"--help"}, nil, &stdout, &stderr); err != nil {
+	if _, err := run([]string{"--help"}, nil, &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
 	var o options

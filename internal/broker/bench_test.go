@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"os"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"steve/internal/front"
 	"steve/internal/fuseconn"
 	"steve/internal/fusewire"
+	"steve/internal/journal"
 	"steve/internal/pool"
 	"steve/internal/testkit/fakekernel"
 )
@@ -50,15 +52,35 @@ type hotPath struct {
 	served int
 }
 
-func newHotPath(tb testing.TB, messages ...[]byte) *hotPath {
+func newHotPath(tb testing.TB, journaled bool, messages ...[]byte) *hotPath {
 	h := &hotPath{script: script{messages: messages}}
 	tokens := pool.New(pool.DefaultLimits(1))
-	server, err := front.New(front.Config{Conn: fuseconn.New(&h.script), FD: -1, Pool: tokens, Log: slog.New(slog.DiscardHandler)})
+	conn := fuseconn.New(&h.script)
+	var book *Journal
+	var note func(journal.Fact)
+	if journaled {
+		j, err := journal.Create(nil)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() {
+			j.Close()
+			syscall.Close(j.FD())
+		})
+		conn = fuseconn.NewIn(&h.script, j.Slot())
+		book = &Journal{Journal: j, Failed: func(err error) { tb.Error(err) }}
+		note = book.Note
+	}
+	server, err := front.New(front.Config{Conn: conn, FD: -1, Pool: tokens, Note: note, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { server.Close() })
-	h.Broker, err = New(Config{Pool: tokens, Front: server})
+	if book != nil {
+		book.Facts = server.Facts
+		book.Checkpoint(tokens)
+	}
+	h.Broker, err = New(Config{Pool: tokens, Front: server, Journal: book})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -72,6 +94,7 @@ func (h *hotPath) serve(tb testing.TB) {
 	h.served += h.left
 	for h.requests() {
 	}
+	h.journal.trim(h.pool)
 	if h.err != nil || h.answers != h.served {
 		tb.Fatalf("%d of %d requests answered well, error %v", h.answers, h.served, h.err)
 	}
@@ -93,13 +116,16 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		"poll a free one":  {pollRequest},
 		"wake from a poll": {readRequest, pollRequest, writeRequest, pollRequest, readRequest, writeRequest},
 	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHotPath(t, messages...)
-			h.serve(t)
-			if n := testing.AllocsPerRun(1000, func() { h.serve(t) }); n != 0 {
-				t.Errorf("%v allocations for %d requests", n, len(messages))
-			}
-		})
+		for _, journaled := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, journal %t", name, journaled), func(t *testing.T) {
+				h := newHotPath(t, journaled, messages...)
+				h.serve(t)
+				// Enough of them for some checkpoints.
+				if n := testing.AllocsPerRun(10000, func() { h.serve(t) }); n != 0 {
+					t.Errorf("%v allocations for %d requests", n, len(messages))
+				}
+			})
+		}
 	}
 }
 
@@ -110,9 +136,13 @@ func BenchmarkReadWrite(b *testing.B) { benchmark(b, readRequest, writeRequest) 
 func BenchmarkPoll(b *testing.B) { benchmark(b, pollRequest) }
 
 func benchmark(b *testing.B, messages ...[]byte) {
-	h := newHotPath(b, messages...)
-	b.ReportAllocs()
-	for b.Loop() {
-		h.serve(b)
+	for _, journaled := range []bool{false, true} {
+		b.Run(fmt.Sprintf("journal=%t", journaled), func(b *testing.B) {
+			h := newHotPath(b, journaled, messages...)
+			b.ReportAllocs()
+			for b.Loop() {
+				h.serve(b)
+			}
+		})
 	}
 }

@@ -42,6 +42,10 @@ type Config struct {
 	Sample func() (load float64, memory int64)
 	// Observe is told each event and its effects, before they are carried out; nil for nobody. It must not block.
 	Observe func(now time.Duration, e pool.Event, effects []pool.Effect)
+	// Journal has each event before it is acted upon; nil where the pool is to end with the process.
+	Journal *Journal
+	// First are events to step before anything else.
+	First []pool.Event
 }
 
 // A Broker serves one pool to one front.
@@ -50,6 +54,7 @@ type Broker struct {
 	front   Front
 	sample  func() (float64, int64)
 	observe func(time.Duration, pool.Event, []pool.Effect)
+	journal *Journal
 
 	start  time.Time     // a reading of the clock,
 	offset time.Duration // and the machine's monotonic clock at that time
@@ -78,8 +83,8 @@ func New(c Config) (*Broker, error) {
 		return nil, fmt.Errorf("clock_gettime: %w", err)
 	}
 	return &Broker{
-		pool: c.Pool, front: c.Front, sample: c.Sample, observe: c.Observe, wakeup: wakeup,
-		start: time.Now(), offset: time.Duration(clock.Nano()),
+		pool: c.Pool, front: c.Front, sample: c.Sample, observe: c.Observe, journal: c.Journal, wakeup: wakeup,
+		start: time.Now(), offset: time.Duration(clock.Nano()), follow: c.First,
 	}, nil
 }
 
@@ -95,10 +100,15 @@ func (b *Broker) Inspect(f func(*pool.Pool)) error {
 	})
 }
 
+// Set changes the fields mask of the limits, which must be valid.
+func (b *Broker) Set(mask pool.Field, l pool.Limits) error {
+	return b.call(func() { b.step(pool.Event{Kind: pool.Set, Mask: mask, Limits: l}) })
+}
+
 // Stop ends every wait and gives nothing any more. Run goes on, and tells so to whoever asks.
 func (b *Broker) Stop() error { return b.call(func() { b.step(pool.Event{Kind: pool.Stop}) }) }
 
-// Quit makes Run return.
+// Quit makes Run return, between two events: all that was asked and is answered has its answer, and nothing is begun.
 func (b *Broker) Quit() error { return b.call(func() { b.quit = true }) }
 
 // call runs f on the broker's thread.
@@ -149,21 +159,28 @@ func (b *Broker) serve() {
 		{Fd: int32(exits), Events: unix.POLLIN},
 		{Fd: int32(b.wakeup), Events: unix.POLLIN},
 	}
+	b.steps(false)
+	b.exits() // some may have ended before there was a descriptor to poll
 	for !b.quit && b.err == nil {
 		more := b.requests()
 		if b.err != nil {
 			return
 		}
+		b.journal.trim(b.pool)
 		b.wait(fds, more)
 		if fds[1].Revents != 0 {
-			b.exited = b.front.Exited(b.exited[:0])
-			for _, c := range b.exited {
-				b.step(pool.Event{Kind: pool.Exit, Client: c})
-			}
+			b.exits()
 		}
 		if fds[2].Revents != 0 {
 			b.runCalls()
 		}
+	}
+}
+
+func (b *Broker) exits() {
+	b.exited = b.front.Exited(b.exited[:0])
+	for _, c := range b.exited {
+		b.step(pool.Event{Kind: pool.Exit, Client: c})
 	}
 }
 
@@ -177,9 +194,12 @@ func (b *Broker) requests() bool {
 		if !more || b.err != nil {
 			return false
 		}
-		if e.Kind != 0 {
-			b.step(e)
+		if e.Kind == 0 {
+			b.journal.received()
+			continue
 		}
+		b.follow = append(b.follow[:0], e)
+		b.steps(true)
 	}
 	return true
 }
@@ -213,17 +233,26 @@ func (b *Broker) wait(fds []unix.PollFd, busy bool) {
 // step has the pool take e, and what follows from it, and carries out all that is asked.
 func (b *Broker) step(e pool.Event) {
 	b.follow = append(b.follow[:0], e)
+	b.steps(false)
+}
+
+// steps is step for the events of b.follow. Requested says that the first is what a request means.
+func (b *Broker) steps(requested bool) {
 	for i := 0; i < len(b.follow) && b.err == nil; i++ {
 		now := b.now()
 		if b.pool.Stale(now) {
 			load, memory := b.sample()
-			b.apply(now, pool.Event{Kind: pool.Sample, Load: load, Memory: memory})
+			b.apply(now, pool.Event{Kind: pool.Sample, Load: load, Memory: memory}, false)
 		}
-		b.apply(now, b.follow[i])
+		b.apply(now, b.follow[i], requested && i == 0)
 	}
 }
 
-func (b *Broker) apply(now time.Duration, e pool.Event) {
+func (b *Broker) apply(now time.Duration, e pool.Event, requested bool) {
+	b.journal.event(now, e)
+	if requested {
+		b.journal.received()
+	}
 	effects := b.pool.Step(now, e)
 	if b.observe != nil {
 		b.observe(now, e, effects)

@@ -24,12 +24,25 @@ const (
 	FUSE Transport = "fuse"
 )
 
+// KeptBy is who keeps the token file, and what happened, when the process that serves is killed, until another serves.
+type KeptBy string
+
+// The keepers.
+const (
+	KeptAuto      KeptBy = "auto"    // systemd where it offers to keep a device, else a process
+	KeptByProcess KeptBy = "process" // one of our own, which starts the next
+	KeptBySystemd KeptBy = "systemd" // systemd's descriptor store, for a device only
+	KeptByNobody  KeptBy = "none"    // the builds end with the server
+)
+
 // Config is all that a command line says.
 type Config struct {
 	Limits    pool.Limits
 	Transport Transport
 	// DevName is the name of the token file in its directory.
 	DevName string
+	// Keeper is who keeps the token file while nobody serves it.
+	Keeper KeptBy
 	// User to become once the token file is there; empty for none.
 	User string
 	// Perm and Group are of the token file. Empty is the default: 0660 and the group jobserver, if there is one, for
@@ -53,6 +66,13 @@ func (c Config) Validate() error {
 	case Auto, CUSE, FUSE:
 	default:
 		return fmt.Errorf("transport is %q, must be auto, cuse or fuse", c.Transport)
+	}
+	switch {
+	case c.Keeper == KeptBySystemd && c.Transport == FUSE: // whoever looked at the mount while nobody serves would hang
+		return errors.New("keeper is systemd, which can keep a character device only; use --transport cuse or --keeper process")
+	case c.Keeper == KeptAuto, c.Keeper == KeptByProcess, c.Keeper == KeptBySystemd, c.Keeper == KeptByNobody:
+	default:
+		return fmt.Errorf("keeper is %q, must be auto, process, systemd or none", c.Keeper)
 	}
 	if !devName.MatchString(c.DevName) {
 		return fmt.Errorf("dev-name is %q, must be 1 to 63 letters, digits, '.', '_' or '-', without a slash, not beginning with '.' or '-'", c.DevName)

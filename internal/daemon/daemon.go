@@ -1,34 +1,35 @@
-// Package daemon puts steve together: it opens the token file, drops privileges, serves, reports, and takes all of it
-// down in reverse order. What is served, and how, is for the packages below it.
+// Package daemon puts steve together: it opens the token file, drops privileges, and serves, or has it served; it reports,
+// and takes all of it down in reverse order. What is served, and how, is for the packages below it.
+//
+// Who keeps the token file while nobody serves is for Config.Keeper to say. With a process for it there are two: this one,
+// which is the keeper, and the worker that it starts, which comes back to Run as one.
 package daemon
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
-	"steve/internal/broker"
-	"steve/internal/front"
 	"steve/internal/front/file"
-	"steve/internal/fuseconn"
-	"steve/internal/load"
-	"steve/internal/pool"
+	"steve/internal/journal"
+	"steve/internal/keeper"
 	"steve/internal/proc"
-	"steve/internal/report"
+	"steve/internal/systemd"
 )
 
 // Signals returns the signals that Run heeds. It is to be called first of all: until then SIGUSR1, which README tells users to
 // send to all processes called steve, ends the program.
 func Signals() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
-	for _, s := range []os.Signal{unix.SIGUSR1, unix.SIGTERM, unix.SIGINT, unix.SIGHUP} {
-		if s == unix.SIGUSR1 || !signal.Ignored(s) { // nohup, or "&" in a shell without job control
+	for _, s := range []os.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM, unix.SIGINT, unix.SIGHUP} {
+		// The first two are ignored before an exec, see keeper; the others by nohup, or by "&" in a shell without job control.
+		if s == unix.SIGUSR1 || s == unix.SIGUSR2 || !signal.Ignored(s) {
 			signal.Notify(signals, s)
 		}
 	}
@@ -45,95 +46,141 @@ func Helper(args []string) func() error {
 	return nil
 }
 
-// Run serves until a signal ends it, or an error. It prints the start message and reports on stdout, the log on stderr.
-func Run(c Config, signals <-chan os.Signal, stdout, stderr io.Writer) (err error) {
-	lines := newLineWriter(stderr)
-	defer lines.Close()
-	log := newLogger(lines, c.LogLevel)
-
-	token, err := openToken(c, lines)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, token.Close()) }()
-	if err := dropPrivileges(c, token); err != nil {
-		return err
-	}
-	sampler, err := load.Open()
-	if err != nil {
-		return err
-	}
-	defer sampler.Close()
-
-	tokens := pool.New(c.Limits)
-	server, err := front.New(front.Config{
-		Conn: token.Conn, FD: token.FD, OpenFlags: token.OpenFlags, Other: token.Requests, Pool: tokens, Log: log,
-	})
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	b, err := broker.New(broker.Config{
-		Pool: tokens, Front: server, Sample: sample(sampler, log), Observe: observer(log, c.LogLevel),
-	})
-	if err != nil {
-		return err
-	}
-
-	ended := make(chan error, 1)
-	go func() { ended <- b.Run() }()
-	fmt.Fprintf(stdout, "steve running on %s for %d jobs\nat least %d jobs will be always available\n",
-		token.Path, c.Limits.Jobs, min(c.Limits.MinJobs, c.Limits.Jobs))
-	if err := notify("READY=1"); err != nil {
-		log.Warn("cannot tell the service manager", "error", err)
-	}
-	reports := make(chan struct{}, 1)
-	defer close(reports)
-	go func() { // apart, as standard output may block
-		for range reports {
-			if err := printReport(stdout, b, server); err != nil {
-				log.Error("report", "error", err)
-			}
-		}
-	}()
-	for {
-		select {
-		case err := <-ended:
-			if errors.Is(err, fuseconn.ErrEnd) {
-				return fmt.Errorf("%s was removed under a running steve; start it again", token.Path)
-			}
-			return err
-		case s := <-signals:
-			if s == unix.SIGUSR1 {
-				select {
-				case reports <- struct{}{}:
-				default: // one is being asked for
-				}
-				continue
-			}
-			log.Info("stopping", "signal", s.String())
-			notify("STOPPING=1")
-			return stop(b, token, ended)
-		}
-	}
+// A daemon is one run of the program.
+type daemon struct {
+	Config
+	start   Start
+	signals <-chan os.Signal
+	stdout  io.Writer
+	stderr  *lineWriter
+	log     *slog.Logger
 }
 
-// stop ends a broker that runs: whoever waits is answered, then nobody new can come, and those that have the file open
-// are answered up to the last moment.
-func stop(b *broker.Broker, t *token, ended <-chan error) error {
-	b.Stop()
-	err := t.Remove()
-	b.Quit()
-	if e := <-ended; !errors.Is(e, fuseconn.ErrEnd) { // it ends by itself when nobody has the file open
-		err = errors.Join(err, e)
+// Run serves, or keeps, until a signal ends it, or an error. It prints the start message and reports on stdout, the log on
+// stderr. The status is for the process to end with; one that is not 0 has been explained, be it by the error.
+func Run(c Config, start Start, signals <-chan os.Signal, stdout, stderr io.Writer) (status int, err error) {
+	lines := newLineWriter(stderr)
+	defer lines.Flush()
+	d := &daemon{c, start, signals, stdout, lines, newLogger(lines, c.LogLevel)}
+	switch {
+	case start.role.Verb == keeper.Worker:
+		return d.work()
+	case start.role.Verb == keeper.Keeper:
+		return d.keepOn()
 	}
+	mode := c.Keeper
+	if mode == KeptAuto {
+		mode = d.bestKeeper()
+	}
+	switch mode {
+	case KeptByProcess:
+		return d.keep()
+	case KeptBySystemd:
+		return d.underSystemd()
+	}
+	return exit(d.alone())
+}
+
+func exit(err error) (int, error) {
+	if err != nil {
+		return 1, err
+	}
+	return 0, nil
+}
+
+// alone serves as one process, with which all ends.
+func (d *daemon) alone() (err error) {
+	t, err := openToken(d.Config, d.stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err := d.dropPrivileges(t); err != nil {
+		return err
+	}
+	s, err := d.newService(t, nil, true)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	_, err = s.run(d.serving(t), nil)
 	return err
 }
 
+// keep opens the token file, and keeps it while workers serve it.
+func (d *daemon) keep() (status int, err error) {
+	t, err := openToken(d.Config, d.stderr)
+	if err != nil {
+		return 1, err
+	}
+	if err := d.dropPrivileges(t); err != nil {
+		return 1, errors.Join(err, t.Close())
+	}
+	text, err := json.Marshal(t.about)
+	if err != nil {
+		return 1, errors.Join(err, t.Close())
+	}
+	j, err := journal.Create(text)
+	if err != nil {
+		return 1, errors.Join(err, t.Close())
+	}
+	j.Close() // it is for the workers to map
+	serving := d.serving(t)
+	return d.supervise(t, keeper.Config{
+		Role: keeper.Role{
+			Args: append([]string{string(text)}, d.start.Args...),
+			FDs:  append(t.shared, keeper.FD{Name: journalFD, Num: j.FD()}),
+		},
+		Serving: func(int) { serving() },
+	})
+}
+
+// keepOn is keep for a process that was a worker, or a keeper of another version.
+func (d *daemon) keepOn() (status int, err error) {
+	t, err := adoptToken(d.start.about, d.start.role.FDs)
+	if err != nil {
+		return 1, err
+	}
+	t.Sign()
+	return d.supervise(t, keeper.Config{Role: d.start.role})
+}
+
+func (d *daemon) supervise(t *token, c keeper.Config) (status int, err error) {
+	defer func() { err = errors.Join(err, t.Close()) }()
+	c.Signals, c.Log = d.signals, d.log
+	if c.Disk, err = os.Executable(); err != nil {
+		return 1, err
+	}
+	return keeper.Keep(c)
+}
+
+// journalFD is the name of the journal's descriptor.
+const journalFD = "journal"
+
+// serving returns what tells the world that the token file is served. It does so once.
+func (d *daemon) serving(t *token) func() {
+	done := false
+	return func() {
+		if done {
+			return
+		}
+		done = true
+		fmt.Fprintf(d.stdout, "steve running on %s for %d jobs\nat least %d jobs will be always available\n",
+			t.Path, d.Limits.Jobs, min(d.Limits.MinJobs, d.Limits.Jobs))
+		d.notify("READY=1")
+	}
+}
+
+func (d *daemon) notify(state string) {
+	if err := systemd.Notify(state); err != nil {
+		d.log.Warn("cannot tell the service manager", "error", err)
+	}
+}
+
 // dropPrivileges becomes the user asked for and makes sure that it can tell processes apart.
-func dropPrivileges(c Config, t *token) error {
-	if c.User != "" {
-		credentials, err := lookUpUser(c.User)
+func (d *daemon) dropPrivileges(t *token) error {
+	if d.User != "" {
+		credentials, err := lookUpUser(d.User)
 		if err != nil {
 			return err
 		}
@@ -148,49 +195,4 @@ func dropPrivileges(c Config, t *token) error {
 		return nil
 	}
 	return proc.Root.Visible()
-}
-
-// sample reads the machine's load. A reading that fails counts as no load, and is logged once.
-func sample(s *load.Sampler, log *slog.Logger) func() (float64, int64) {
-	var once sync.Once
-	failed := func(err error) {
-		once.Do(func() { log.Error("cannot read the machine's load, its limits are off", "error", err) })
-	}
-	return func() (float64, int64) {
-		average, err := s.LoadAverage()
-		if err != nil {
-			failed(err)
-			average = 0
-		}
-		memory, err := s.MemAvailable()
-		if err != nil {
-			failed(err)
-			memory = 1 << 62
-		}
-		return average, memory
-	}
-}
-
-// printReport prints who holds and who waits.
-func printReport(w io.Writer, b *broker.Broker, server *front.Server) error {
-	var state pool.State
-	pids := map[pool.Client]int{}
-	err := b.Inspect(func(p *pool.Pool) {
-		state = p.State()
-		for _, c := range state.Clients {
-			if pid, ok := server.PID(c.ID); ok {
-				pids[c.ID] = pid
-			}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	return report.Write(w, state, func(c pool.Client) (pid int, command string, ok bool) {
-		if pid, ok = pids[c]; !ok {
-			return 0, "", false
-		}
-		command, err := proc.Root.CommandLine(pid)
-		return pid, command, err == nil
-	})
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,12 +58,23 @@ func TestLineWriterDropsRatherThanWaits(t *testing.T) {
 		b, _ := io.ReadAll(r)
 		read <- strings.Count(string(b), "line\n")
 	}()
-	l.Close()
+	l.Flush()
 	w.Close()
 	if n := <-read; n < logBacklog || n > logBacklog+1 {
 		t.Errorf("%d lines arrived, want the first %d and at most the one being written", n, logBacklog)
 	}
 	l.Write([]byte("late\n"))
+	l.Flush()
+}
+
+func TestLineWriterNobodyReads(t *testing.T) {
+	r, w := io.Pipe()
+	defer r.Close()
+	l := newLineWriter(w)
+	for range 3 * logBacklog {
+		l.Write([]byte("line\n"))
+	}
+	l.Flush() // returns
 }
 
 func TestObserver(t *testing.T) {
@@ -79,27 +89,6 @@ func TestObserver(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, b.String())
 		}
-	}
-}
-
-func TestNotify(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	if err := notify("READY=1"); err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, 64)
-	if n, err := manager.Read(b); err != nil || string(b[:n]) != "READY=1" {
-		t.Errorf("the manager got %q, %v", b[:n], err)
-	}
-	t.Setenv("NOTIFY_SOCKET", "")
-	if err := notify("READY=1"); err != nil {
-		t.Errorf("without a manager: %v", err)
 	}
 }
 

@@ -15,27 +15,21 @@ const logBacklog = 256
 // A lineWriter writes lines from a goroutine of its own, and drops them when they are not read: the thread that serves
 // must never wait for a terminal.
 type lineWriter struct {
-	lines chan []byte
-	quit  chan struct{} // closed to end it
-	done  chan struct{} // closed when it has
+	lines   chan []byte   // nil asks for an answer
+	flushed chan struct{} // where it comes
 }
 
 func newLineWriter(w io.Writer) *lineWriter {
-	l := &lineWriter{lines: make(chan []byte, logBacklog), quit: make(chan struct{}), done: make(chan struct{})}
+	l := &lineWriter{lines: make(chan []byte, logBacklog), flushed: make(chan struct{})}
 	go func() {
-		defer close(l.done)
-		for {
-			select {
-			case line := <-l.lines:
+		for line := range l.lines {
+			if line != nil {
 				w.Write(line)
 				continue
-			default:
 			}
 			select {
-			case line := <-l.lines:
-				w.Write(line)
-			case <-l.quit:
-				return
+			case l.flushed <- struct{}{}:
+			case <-time.After(flushTimeout): // who asked is gone by then
 			}
 		}
 	}()
@@ -44,7 +38,7 @@ func newLineWriter(w io.Writer) *lineWriter {
 
 func (l *lineWriter) Write(p []byte) (int, error) {
 	select {
-	case l.lines <- append([]byte(nil), p...):
+	case l.lines <- append([]byte{}, p...):
 	default:
 	}
 	return len(p), nil
@@ -53,12 +47,17 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 // flushTimeout bounds how long an end waits for somebody to read the log.
 const flushTimeout = time.Second
 
-// Close writes what is left. What is written after it is lost.
-func (l *lineWriter) Close() {
-	close(l.quit)
+// Flush returns when what was written before has been passed on, or nobody reads it. It is for the end of a process.
+func (l *lineWriter) Flush() {
+	late := time.After(flushTimeout)
 	select {
-	case <-l.done:
-	case <-time.After(flushTimeout):
+	case l.lines <- nil:
+	case <-late:
+		return
+	}
+	select {
+	case <-l.flushed:
+	case <-late:
 	}
 }
 

@@ -11,25 +11,103 @@ import (
 	"steve/internal/front"
 	"steve/internal/front/cuse"
 	"steve/internal/front/file"
-	"steve/internal/fuseconn"
 	"steve/internal/fusewire"
+	"steve/internal/journal"
+	"steve/internal/keeper"
 )
 
-// A token is the token file, whichever way it came to be.
+// A token is the token file, whichever way it came to be. Several processes can have part in one.
 type token struct {
-	Path      string
-	FD        int
-	Conn      *fuseconn.Conn
-	OpenFlags fusewire.OpenReplyFlags
-	Requests  front.Requests
-	// OwnUserOnly: the kernel lets nobody but the user of this process use the file.
-	OwnUserOnly bool
+	about
+	FD int
 	// Delegate leaves the removal to a process that keeps the privileges this one is about to drop.
 	Delegate func() error
 	// Remove takes the file from its path; whoever has it open is served on.
 	Remove func() error
-	// Close ends all of it.
+	// Sign makes this process the one that second servers are told of.
+	Sign func()
+	// Close ends all of it. No other process must go on serving it.
 	Close func() error
+	// shared are the descriptors by which another process can have part in it.
+	shared []keeper.FD
+}
+
+// about is what there is to know of a token file beside its descriptors.
+type about struct {
+	Transport Transport
+	Path      string
+	// File is what a FUSE file was made by.
+	File *file.Config `json:",omitempty"`
+	// OwnUserOnly: the kernel lets nobody but the user who made the file use it.
+	OwnUserOnly bool
+}
+
+func (a about) openFlags() fusewire.OpenReplyFlags {
+	if a.Transport == FUSE {
+		return file.OpenFlags
+	}
+	return 0
+}
+
+// other is what else than tokens the file is asked for. Note is as in front.Config.
+func (a about) other(note func(journal.Fact)) front.Other {
+	if a.Transport == FUSE {
+		return file.NewAttributes(*a.File, note)
+	}
+	return nil
+}
+
+// The names of the descriptors by which processes have part in a token file.
+const (
+	deviceFD    = "device"
+	lockFD      = "lock"
+	unmounterFD = "unmounter"
+)
+
+// adoptToken returns the token file that another process has made, by the descriptors that it shares.
+func adoptToken(a about, fds []keeper.FD) (*token, error) {
+	get := func(name string) int {
+		for _, fd := range fds {
+			if fd.Name == name {
+				return fd.Num
+			}
+		}
+		return -1
+	}
+	device := get(deviceFD)
+	if device < 0 {
+		return nil, fmt.Errorf("no descriptor to serve %s by", a.Path)
+	}
+	if a.Transport == CUSE {
+		return cuseToken(a, &cuse.Device{Path: a.Path, FD: device}), nil
+	}
+	return fileToken(a, file.Adopt(*a.File, file.Shared{Device: device, Lock: get(lockFD), Unmounter: get(unmounterFD)})), nil
+}
+
+func cuseToken(a about, d *cuse.Device) *token {
+	nothing := func() error { return nil } // the node goes with the last descriptor
+	return &token{
+		about: a, FD: d.FD, Delegate: nothing, Remove: nothing, Sign: func() {}, Close: d.Close,
+		shared: []keeper.FD{{Name: deviceFD, Num: d.FD}},
+	}
+}
+
+func fileToken(a about, m *file.Mount) *token {
+	t := &token{about: a, FD: m.FD, Remove: m.Unmount, Sign: m.Sign, Close: m.Close}
+	share := func() {
+		s := m.Shared()
+		t.shared = []keeper.FD{{Name: deviceFD, Num: s.Device}, {Name: lockFD, Num: s.Lock}}
+		if s.Unmounter >= 0 {
+			t.shared = append(t.shared, keeper.FD{Name: unmounterFD, Num: s.Unmounter})
+		}
+	}
+	t.Delegate = func() error {
+		err := m.Delegate()
+		share()
+		return err
+	}
+	share()
+	return t
 }
 
 // openToken makes the token file by the transport asked for, or the best there is.
@@ -72,12 +150,7 @@ func openCUSE(c Config, control int) (*token, error) {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
-	return &token{
-		Path: d.Path, FD: d.FD, Conn: d.Conn,
-		Delegate: func() error { return nil }, // the node goes with the descriptor
-		Remove:   func() error { return nil },
-		Close:    d.Close,
-	}, nil
+	return cuseToken(about{Transport: CUSE, Path: d.Path}, d), nil
 }
 
 func permit(c Config, d *cuse.Device) error {
@@ -111,11 +184,5 @@ func openFile(c Config) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &token{
-		Path: m.Path, FD: m.FD, Conn: m.Conn, OpenFlags: file.OpenFlags, Requests: file.Requests(config),
-		OwnUserOnly: !root,
-		Delegate:    m.Delegate,
-		Remove:      m.Unmount,
-		Close:       m.Close,
-	}, nil
+	return fileToken(about{Transport: FUSE, Path: path, File: &config, OwnUserOnly: !root}, m), nil
 }

@@ -14,12 +14,19 @@ import (
 	"steve/internal/ctl"
 	"steve/internal/fuseconn"
 	"steve/internal/fusewire"
+	"steve/internal/journal"
 	"steve/internal/pool"
 	"steve/internal/proc"
 )
 
-// Requests answers the requests that only one transport knows. It returns false for one it does not know either.
-type Requests func(*fuseconn.Conn, fusewire.Request) (known bool, err error)
+// An Other answers the requests that only one transport knows.
+type Other interface {
+	// Answer returns false for a request that it does not know either.
+	Answer(*fuseconn.Conn, fusewire.Request) (known bool, err error)
+	// Facts and Restore are its part of those of the Server. Restore ignores facts that are not its own.
+	Facts(dst []journal.Fact) []journal.Fact
+	Restore(journal.Fact)
+}
 
 // Config is what a Server is made of.
 type Config struct {
@@ -29,9 +36,13 @@ type Config struct {
 	// OpenFlags are for the answer to every OPEN.
 	OpenFlags fusewire.OpenReplyFlags
 	// Other may be nil.
-	Other Requests
+	Other Other
 	// Pool is only looked at: events reach it through the Server's owner.
 	Pool *pool.Pool
+	// Note is told what Restore will need, before the event that relies on it; nil for nobody.
+	Note func(journal.Fact)
+	// About is answered to who asks what serves; it may be nil.
+	About func() ctl.About
 	// Log must not block: it is called on the thread that serves.
 	Log *slog.Logger
 }
@@ -41,17 +52,23 @@ type Server struct {
 	conn      *fuseconn.Conn
 	fd        int
 	openFlags fusewire.OpenReplyFlags
-	other     Requests
+	other     Other
 	pool      *pool.Pool
 	procs     *proc.Table
+	note      func(journal.Fact)
+	about     func() ctl.About
 	log       *slog.Logger
 
 	lastFh    uint64
+	first     uint64                   // open files before it are older than the pool
 	polled    map[uint64]pool.Handle   // by fh, the open files that were ever polled
 	reports   map[uint64]*ctl.Snapshot // by fh, those not yet read to their end
 	forgotten []pool.Client            // by procs, not yet told to the pool
 	exited    []proc.Exit
 	body      []byte
+
+	unfinished *fusewire.Request // was read by another server, and is to be served next
+	orphans    bool              // requests that another server read are to be failed
 	// What was logged, so that a client that asks again and again fills no log: unseen for good, short until a process
 	// could be watched again.
 	unseen, short bool
@@ -60,14 +77,23 @@ type Server struct {
 // New returns a Server on an established connection.
 func New(c Config) (*Server, error) {
 	s := &Server{
-		conn: c.Conn, fd: c.FD, openFlags: c.OpenFlags, other: c.Other, pool: c.Pool, log: c.Log,
+		conn: c.Conn, fd: c.FD, openFlags: c.OpenFlags, other: c.Other, pool: c.Pool, note: c.Note, about: c.About, log: c.Log,
+		// The numbers of open files go on from the clock: they stay unique over all servers of a connection, as none opens
+		// one in a nanosecond.
+		lastFh: uint64(monotonic()),
 		polled: map[uint64]pool.Handle{}, reports: map[uint64]*ctl.Snapshot{},
 		body: make([]byte, 0, 256),
 	}
-	procs, err := proc.NewTable(proc.Options{
+	options := proc.Options{
 		InUse:  func(id proc.ID) bool { return s.pool.Knows(pool.Client(id)) },
 		Forget: func(id proc.ID) { s.forgotten = append(s.forgotten, pool.Client(id)) },
-	})
+	}
+	if s.note == nil {
+		s.note = func(journal.Fact) {}
+	} else {
+		options.Note = func(p proc.Process) { s.note(processFact(p)) }
+	}
+	procs, err := proc.NewTable(options)
 	if err != nil {
 		return nil, err
 	}
@@ -100,18 +126,23 @@ func (s *Server) Exited(dst []pool.Client) []pool.Client {
 // Next reads one request. It returns the event it means, of kind 0 where it was answered here, and false when no request
 // waits. The error fuseconn.ErrEnd says that the file is gone; others are not expected to get better.
 func (s *Server) Next() (e pool.Event, more bool, err error) {
-	if n := len(s.forgotten); n > 0 {
+	var req fusewire.Request
+	if s.unfinished != nil { // first, as long as it is written down nowhere but where it was read to
+		req, s.unfinished = *s.unfinished, nil
+	} else if n := len(s.forgotten); n > 0 {
 		e = pool.Event{Kind: pool.Forget, Client: s.forgotten[n-1]}
 		s.forgotten = s.forgotten[:n-1]
 		return e, true, nil
-	}
-	req, err := s.conn.Next()
-	switch {
-	case err == nil:
-	case errors.Is(err, fuseconn.ErrEmpty):
+	} else if req, err = s.conn.Next(); errors.Is(err, fuseconn.ErrEmpty) {
 		return pool.Event{}, false, nil
-	default:
+	} else if err != nil {
 		return pool.Event{}, false, err
+	}
+	if s.orphans {
+		s.orphans = false
+		if err := s.interruptOrphans(req.Unique); err != nil {
+			return pool.Event{}, false, err
+		}
 	}
 	e, err = s.event(req)
 	if err != nil && !errors.Is(err, fuseconn.ErrGone) {
@@ -137,10 +168,13 @@ func (s *Server) event(req fusewire.Request) (pool.Event, error) {
 		if err != nil {
 			return none, s.conn.Refuse(req)
 		}
-		if !s.pool.Pending(pool.Ticket(in.Unique)) {
-			return none, s.conn.Again(req.Unique)
+		if s.pool.Pending(pool.Ticket(in.Unique)) {
+			return pool.Event{Kind: pool.Cancel, Ticket: pool.Ticket(in.Unique)}, nil
 		}
-		return pool.Event{Kind: pool.Cancel, Ticket: pool.Ticket(in.Unique)}, nil
+		if s.first != 0 && s.conn.Fail(in.Unique, syscall.EINTR) == nil {
+			return none, nil // another server had read it
+		}
+		return none, s.conn.Again(req.Unique)
 	case fusewire.OpOpen:
 		return none, s.open(req)
 	case fusewire.OpRelease:
@@ -159,7 +193,7 @@ func (s *Server) event(req fusewire.Request) (pool.Event, error) {
 		return none, s.conn.Reply(req.Unique, nil)
 	}
 	if s.other != nil {
-		if known, err := s.other(s.conn, req); known {
+		if known, err := s.other.Answer(s.conn, req); known {
 			return none, err
 		}
 	}
@@ -278,7 +312,9 @@ func (s *Server) write(req fusewire.Request) (pool.Event, error) {
 	if !ok {
 		return pool.Event{}, err
 	}
-	return pool.Event{Kind: pool.Return, Client: c, Ticket: pool.Ticket(req.Unique), N: int(in.Size)}, nil
+	return pool.Event{
+		Kind: pool.Return, Client: c, Ticket: pool.Ticket(req.Unique), N: int(in.Size), Forgive: in.Fh < s.first,
+	}, nil
 }
 
 func (s *Server) poll(req fusewire.Request) (pool.Event, error) {
@@ -292,8 +328,9 @@ func (s *Server) poll(req fusewire.Request) (pool.Event, error) {
 	}
 	h := pool.Handle(in.Kh)
 	wait := in.Flags&fusewire.PollScheduleNotify != 0
-	if wait {
+	if wait && s.polled[in.Fh] != h {
 		s.polled[in.Fh] = h
+		s.note(journal.Fact{Kind: factPolled, A: in.Fh, B: in.Kh})
 	}
 	return pool.Event{Kind: pool.Watch, Client: c, Ticket: pool.Ticket(req.Unique), Handle: h, Wait: wait}, nil
 }

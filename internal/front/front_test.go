@@ -42,6 +42,7 @@ type world struct {
 	pool   *pool.Pool
 	now    time.Duration
 	log    bytes.Buffer
+	slot   []byte // where requests are read to, in tests that look at it
 }
 
 func newWorld(t *testing.T, jobs int) *world {
@@ -223,8 +224,8 @@ func TestPrivateReplyGone(t *testing.T) {
 	w.holds(1)
 }
 
-// newWorldOutOfDescriptors is a world whose table of processes believes that all descriptors are used.
-func newWorldOutOfDescriptors(t *testing.T, jobs int) *world {
+// fewDescriptors calls make, which makes a server. Its table of processes believes that all descriptors are used.
+func fewDescriptors(t *testing.T, make func()) {
 	t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -235,15 +236,15 @@ func newWorldOutOfDescriptors(t *testing.T, jobs int) *world {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, jobs)
+	make()
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	return w
 }
 
 func TestOutOfDescriptors(t *testing.T) {
-	w := newWorldOutOfDescriptors(t, 2)
+	var w *world
+	fewDescriptors(t, func() { w = newWorld(t, 2) })
 	w.serve(read(2, unix.O_NONBLOCK))
 	w.answers(2, syscall.EAGAIN, "")
 	w.holds(0)

@@ -20,6 +20,11 @@ func (s *Server) ioctl(req fusewire.Request) (pool.Event, error) {
 		return pool.Event{}, s.answer(req, in, ctl.AppendVersion(answer[:0]))
 	case ctl.CmdStatus:
 		return pool.Event{}, s.answer(req, in, ctl.AppendStatus(answer[:0], s.status()))
+	case ctl.CmdServer:
+		if s.about == nil {
+			break
+		}
+		return pool.Event{}, s.answer(req, in, ctl.AppendAbout(answer[:0], s.about()))
 	case ctl.CmdReport:
 		return pool.Event{}, s.report(req, in)
 	case ctl.CmdNest:

@@ -148,7 +148,8 @@ func TestWaitStopped(t *testing.T) {
 
 // A process whose end cannot be observed gets neither a slot nor tokens.
 func TestNestOutOfDescriptors(t *testing.T) {
-	w := newWorldOutOfDescriptors(t, 2)
+	var w *world
+	fewDescriptors(t, func() { w = newWorld(t, 2) })
 	w.serve(relay(header(2), ctl.RelayAsk{Want: 1}), nest(header(4), ctl.NestEnter), nest(header(6), ctl.NestLeave))
 	for unique := uint64(2); unique <= 6; unique += 2 {
 		w.answers(unique, syscall.EAGAIN, "")

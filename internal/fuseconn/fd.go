@@ -52,3 +52,12 @@ func (fd FD) WaitUntil(deadline time.Time) error {
 		}
 	}
 }
+
+// Dead says whether the mount or device is gone. It does not wait.
+func (fd FD) Dead() (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	if _, err := unix.Poll(fds, 0); err != nil {
+		return false, fmt.Errorf("poll the device: %w", err)
+	}
+	return fds[0].Revents&unix.POLLERR != 0, nil
+}

@@ -5,6 +5,7 @@
 package fuseconn
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -39,12 +40,22 @@ type Conn struct {
 }
 
 // New returns a Conn on dev, either fresh, when a handshake must come first, or taken over from another process.
-func New(dev Device) *Conn {
-	return &Conn{
-		dev: dev,
-		in:  make([]byte, fusewire.MinReadBuffer),
-		out: make([]byte, 0, fusewire.ReplyHeaderSize+fusewire.MaxWrite),
+func New(dev Device) *Conn { return NewIn(dev, make([]byte, fusewire.MinReadBuffer)) }
+
+// NewIn is New with a place to read requests into, of at least fusewire.MinReadBuffer bytes. Where that place outlives the
+// process, the next one finds there what this one read last, by Unfinished.
+func NewIn(dev Device, slot []byte) *Conn {
+	return &Conn{dev: dev, in: slot, out: make([]byte, 0, fusewire.ReplyHeaderSize+fusewire.MaxWrite)}
+}
+
+// Unfinished returns the request that the place to read into has in it, if there is one. Its Body is valid until Next.
+func (c *Conn) Unfinished() (fusewire.Request, bool) {
+	n := int(binary.NativeEndian.Uint32(c.in)) // the length leads every message
+	if n < fusewire.HeaderSize || n > len(c.in) {
+		return fusewire.Request{}, false
 	}
+	req, err := fusewire.ParseRequest(c.in[:n])
+	return req, err == nil // what does not parse was cut short by the end of its reader; the kernel has failed that request
 }
 
 // Next returns the next request, by one read(2). Its Body is valid until the next call. Errors are ErrEmpty, ErrEnd, and

@@ -48,6 +48,7 @@ const (
 	headerSumAt  = aboutAt + MaxAbout // CRC-32C of all before
 	activeAt     = headerSumAt + 4    // names the bank that counts
 	headerSize   = activeAt + 4
+	attemptsAt   = headerSize // see Attempt
 	magic        = "stevejnl"
 	requestSize  = 80 // what Received zeroes: the header of a request and the arguments of the longest one that is needed
 	emptyJournal = 0x55aa55aa
@@ -230,6 +231,13 @@ func (j *Journal) Empty() bool { return j.active.Load() == emptyJournal }
 
 // Clear makes j an empty journal.
 func (j *Journal) Clear() { j.active.Store(emptyJournal) }
+
+// Attempt counts the processes that were about to go on by this journal since one was seen to be able to, this one
+// included, and returns their number.
+func (j *Journal) Attempt() uint32 { return word(j.mem, attemptsAt).Add(1) }
+
+// Settled says that this process can go on by this journal.
+func (j *Journal) Settled() { word(j.mem, attemptsAt).Store(0) }
 
 // Slot is where requests are to be read into: 8 KiB, locked in memory if the system lets us.
 func (j *Journal) Slot() []byte { return j.mem[slotAt : slotAt+slotSize : slotAt+slotSize] }

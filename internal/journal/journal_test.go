@@ -347,6 +347,18 @@ func TestFact(t *testing.T) {
 	}
 }
 
+func TestAttempts(t *testing.T) {
+	j := create(t)
+	for range 2 {
+		for want := uint32(1); want < 4; want++ {
+			if got := open(t, j.FD()).Attempt(); got != want {
+				t.Errorf("attempt %d, want %d", got, want)
+			}
+		}
+		j.Settled()
+	}
+}
+
 func TestClear(t *testing.T) {
 	j := create(t)
 	j.Snapshot([]byte("snapshot"))

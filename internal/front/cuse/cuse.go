@@ -20,7 +20,6 @@ const handshakeTimeout = 10 * time.Second
 type Device struct {
 	Path string
 	FD   int
-	Conn *fuseconn.Conn
 }
 
 // OpenControl opens /dev/cuse, from which the kernel makes devices. Its errors are those of open(2).
@@ -38,7 +37,7 @@ func Path(name string) string { return "/dev/" + name }
 
 // New makes the device of that name from an open control descriptor, which it closes if it cannot.
 func New(control int, name string) (*Device, error) {
-	d := &Device{Path: Path(name), FD: control, Conn: fuseconn.New(fuseconn.FD(control))}
+	d := &Device{Path: Path(name), FD: control}
 	if err := d.start(name); err != nil {
 		unix.Close(control)
 		return nil, err
@@ -63,17 +62,15 @@ func (d *Device) start(name string) error {
 	if err := free(name, d.Path); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(handshakeTimeout)
-	err := d.Conn.HandshakeCUSE(name, func() error { return fuseconn.FD(d.FD).WaitUntil(deadline) })
+	fd, deadline := fuseconn.FD(d.FD), time.Now().Add(handshakeTimeout)
+	err := fuseconn.New(fd).HandshakeCUSE(name, func() error { return fd.WaitUntil(deadline) })
 	if err != nil {
 		return err
 	}
 	// The device is made while the answer is written, and the connection aborted if it cannot be.
-	fds := []unix.PollFd{{Fd: int32(d.FD), Events: unix.POLLIN}}
-	if _, err := unix.Poll(fds, 0); err != nil {
-		return fmt.Errorf("poll the device: %w", err)
-	}
-	if fds[0].Revents&unix.POLLERR != 0 {
+	if dead, err := fd.Dead(); err != nil {
+		return err
+	} else if dead {
 		return fmt.Errorf("the kernel made no device %s: the name is taken; use another --dev-name", name)
 	}
 	if info, err := os.Lstat(d.Path); err != nil || info.Mode().Type() != os.ModeDevice|os.ModeCharDevice {

@@ -34,11 +34,12 @@ type Config struct {
 	RunDir string
 }
 
+func (c Config) lockName() string { return filepath.Join(c.RunDir, filepath.Base(c.Path)+".lock") }
+
 // A Mount is the token file and the descriptor that answers for it.
 type Mount struct {
 	Path string
 	FD   int
-	Conn *fuseconn.Conn
 
 	node    node
 	lock    *lock
@@ -47,7 +48,7 @@ type Mount struct {
 
 // Open mounts the file. What a killed server left at the path is replaced; what a live one serves is left alone.
 func Open(c Config) (*Mount, error) {
-	l, err := takeLock(filepath.Join(c.RunDir, filepath.Base(c.Path)+".lock"), c.Path)
+	l, err := takeLock(c.lockName(), c.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +79,40 @@ func (m *Mount) open(c Config) error {
 	if err := unix.SetNonblock(m.FD, true); err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	m.Conn = fuseconn.New(fuseconn.FD(m.FD))
-	deadline := time.Now().Add(handshakeTimeout)
-	return m.Conn.HandshakeFile(func() error { return fuseconn.FD(m.FD).WaitUntil(deadline) })
+	fd, deadline := fuseconn.FD(m.FD), time.Now().Add(handshakeTimeout)
+	return fuseconn.New(fd).HandshakeFile(func() error { return fd.WaitUntil(deadline) })
 }
+
+// Shared are the descriptors by which several processes have part in a Mount.
+type Shared struct {
+	Device, Lock int
+	Unmounter    int // -1 for none
+}
+
+// Shared returns the descriptors of m, which stay its own.
+func (m *Mount) Shared() Shared {
+	s := Shared{Device: m.FD, Lock: int(m.lock.file.Fd()), Unmounter: -1}
+	if d, ok := m.mounter.(*delegated); ok {
+		s.Unmounter = d.link
+	}
+	return s
+}
+
+// Adopt returns the Mount that another process has opened by the same Config, and whose descriptors are s. It owns them.
+func Adopt(c Config, s Shared) *Mount {
+	m := &Mount{
+		Path: c.Path, FD: s.Device,
+		node: node{path: c.Path, mounted: true}, mounter: newMounter(),
+		lock: &lock{os.NewFile(uintptr(s.Lock), c.lockName())},
+	}
+	if s.Unmounter >= 0 {
+		m.node, m.mounter = node{mounted: true}, &delegated{link: s.Unmounter}
+	}
+	return m
+}
+
+// Sign makes this process the one that is said to serve the file.
+func (m *Mount) Sign() { m.lock.sign() }
 
 // Clear removes what killed servers left at path: mounts, and the node below them. A mount that is served, or is none of
 // ours, is an error.
@@ -127,7 +158,8 @@ func dead(path string) bool {
 	}
 }
 
-// Unmount takes the file from its path. Whoever has it open is served as before.
+// Unmount takes the file from its path, unless another process that has part in it did. Whoever has it open is served as
+// before.
 func (m *Mount) Unmount() error {
 	var errs []error
 	if m.node.mounted {
@@ -138,7 +170,8 @@ func (m *Mount) Unmount() error {
 	return errors.Join(errs...)
 }
 
-// Close takes back all that Open did. The kernel fails what clients still ask.
+// Close takes back all that Open did. The kernel fails what clients still ask, if no other process has part in the file;
+// none must go on serving it.
 func (m *Mount) Close() error {
 	err := m.Unmount()
 	if m.FD >= 0 {
@@ -146,5 +179,5 @@ func (m *Mount) Close() error {
 		m.FD = -1
 	}
 	m.lock.release()
-	return err
+	return errors.Join(err, m.mounter.close())
 }

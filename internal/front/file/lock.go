@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lock says that a live process serves a path. It ends with the process.
+// A lock says that a live process serves a path. It ends with the last process that has it.
 type lock struct {
 	file *os.File
 }
@@ -46,9 +46,9 @@ func takeLock(name, path string) (*lock, error) {
 		ours, err1 := f.Stat()
 		named, err2 := os.Stat(name)
 		if err1 == nil && err2 == nil && os.SameFile(ours, named) {
-			f.Truncate(0)
-			fmt.Fprintln(f, os.Getpid())
-			return &lock{f}, nil
+			l := &lock{f}
+			l.sign()
+			return l, nil
 		}
 		f.Close()
 	}
@@ -60,6 +60,12 @@ func owner(f *os.File) int {
 	n, _ := f.Read(b[:])
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
 	return pid
+}
+
+// sign writes this process into the lock.
+func (l *lock) sign() {
+	l.file.Truncate(0)
+	l.file.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
 }
 
 func (l *lock) release() {

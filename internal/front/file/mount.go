@@ -16,8 +16,10 @@ type mounter interface {
 	makeNode(path string) (node, error)
 	// mount returns the descriptor to serve it by.
 	mount(Config) (fd int, err error)
-	// unmount takes the mount from its path even while it is in use.
+	// unmount takes the mount from its path even while it is in use. That there is none is no error.
 	unmount(path string) error
+	// close ends what mounting needed, when all else is done.
+	close() error
 }
 
 func newMounter() mounter {
@@ -50,12 +52,17 @@ func (kernel) mount(c Config) (int, error) {
 }
 
 func (kernel) unmount(path string) error {
+	if mounted, err := mountedAt(path); err != nil || mounted != fsType {
+		return err
+	}
 	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err != nil && err != unix.EINVAL { // EINVAL: somebody else has unmounted it
+	if err != nil && err != unix.EINVAL { // EINVAL: somebody else has unmounted it just now
 		return fmt.Errorf("unmount %s: %w", path, err)
 	}
 	return nil
 }
+
+func (kernel) close() error { return nil }
 
 func openError(err error) error {
 	hint := ""
@@ -94,11 +101,16 @@ func (fusermount) mount(c Config) (int, error) {
 }
 
 func (fusermount) unmount(path string) error {
+	if mounted, err := mountedAt(path); err != nil || mounted != fsType {
+		return err
+	}
 	if err := run(nil, "-u", "-z", "--", path); err != nil {
 		return fmt.Errorf("unmount %s: %w", path, err)
 	}
 	return nil
 }
+
+func (fusermount) close() error { return nil }
 
 // run runs fusermount3. extra becomes its descriptor 3.
 func run(extra []*os.File, args ...string) error {

@@ -8,6 +8,7 @@ import (
 	"steve/internal/front"
 	"steve/internal/fuseconn"
 	"steve/internal/fusewire"
+	"steve/internal/journal"
 )
 
 // OpenFlags are how every open file behaves. DIRECT_IO: each read and write is a request. NONSEEKABLE and STREAM: there is
@@ -19,45 +20,77 @@ const OpenFlags = fusewire.DirectIO | fusewire.Nonseekable | fusewire.Stream |
 // attrValid is for how many seconds the kernel may answer stat(2) itself: a year. A stat must not depend on a server.
 const attrValid = 365 * 24 * 60 * 60
 
-// Requests answers what a file system is asked about the one file it has.
-func Requests(c Config) front.Requests {
-	attr := fusewire.Attr{
-		Ino: 1,
-		// With size 0 every write would extend the file, and the kernel serialises those.
-		Size:    1,
-		Nlink:   1,
-		Mode:    unix.S_IFREG | uint32(c.Perm.Perm()),
-		UID:     uint32(c.UID),
-		GID:     uint32(c.GID),
-		Blksize: 4096,
+// Attributes answers what a file system is asked about the one file it has.
+type Attributes struct {
+	attr fusewire.Attr
+	note func(journal.Fact)
+}
+
+// NewAttributes returns those of the file of c. Changes are told to note before they are answered, if it is not nil.
+func NewAttributes(c Config, note func(journal.Fact)) *Attributes {
+	return &Attributes{
+		note: note,
+		attr: fusewire.Attr{
+			Ino: 1,
+			// With size 0 every write would extend the file, and the kernel serialises those.
+			Size:    1,
+			Nlink:   1,
+			Mode:    unix.S_IFREG | uint32(c.Perm.Perm()),
+			UID:     uint32(c.UID),
+			GID:     uint32(c.GID),
+			Blksize: 4096,
+		},
 	}
-	return func(conn *fuseconn.Conn, req fusewire.Request) (bool, error) {
-		switch req.Opcode {
-		case fusewire.OpGetattr:
-		case fusewire.OpSetattr:
-			in, err := fusewire.ParseSetattr(req.Body)
-			if err != nil {
-				return true, conn.Refuse(req)
-			}
-			// The kernel has checked who may do this. A truncation, as by a shell's redirection, changes nothing.
-			if in.Valid&fusewire.SetattrMode != 0 {
-				attr.Mode = unix.S_IFREG | in.Mode&0o777
-			}
-			if in.Valid&fusewire.SetattrUID != 0 {
-				attr.UID = in.UID
-			}
-			if in.Valid&fusewire.SetattrGID != 0 {
-				attr.GID = in.GID
-			}
-		case fusewire.OpStatfs:
-			return true, conn.Reply(req.Unique, fusewire.AppendStatfs(nil, fusewire.Statfs{Bsize: 4096, Frsize: 4096, Namelen: 255}))
-		case fusewire.OpAccess:
-			return true, conn.Reply(req.Unique, nil)
-		case fusewire.OpFallocate:
-			return true, conn.Fail(req.Unique, syscall.EOPNOTSUPP)
-		default:
-			return false, nil
+}
+
+// Answer is one of front.Other.
+func (a *Attributes) Answer(conn *fuseconn.Conn, req fusewire.Request) (bool, error) {
+	switch req.Opcode {
+	case fusewire.OpGetattr:
+	case fusewire.OpSetattr:
+		in, err := fusewire.ParseSetattr(req.Body)
+		if err != nil {
+			return true, conn.Refuse(req)
 		}
-		return true, conn.Reply(req.Unique, fusewire.AppendAttr(nil, attrValid, attr))
+		a.set(in)
+	case fusewire.OpStatfs:
+		return true, conn.Reply(req.Unique, fusewire.AppendStatfs(nil, fusewire.Statfs{Bsize: 4096, Frsize: 4096, Namelen: 255}))
+	case fusewire.OpAccess:
+		return true, conn.Reply(req.Unique, nil)
+	case fusewire.OpFallocate:
+		return true, conn.Fail(req.Unique, syscall.EOPNOTSUPP)
+	default:
+		return false, nil
+	}
+	return true, conn.Reply(req.Unique, fusewire.AppendAttr(nil, attrValid, a.attr))
+}
+
+// set takes over what may be set. The kernel has checked who may. A truncation, as by a shell's redirection, changes nothing.
+func (a *Attributes) set(in fusewire.SetattrIn) {
+	if in.Valid&fusewire.SetattrMode != 0 {
+		a.attr.Mode = unix.S_IFREG | in.Mode&0o777
+	}
+	if in.Valid&fusewire.SetattrUID != 0 {
+		a.attr.UID = in.UID
+	}
+	if in.Valid&fusewire.SetattrGID != 0 {
+		a.attr.GID = in.GID
+	}
+	if a.note != nil && in.Valid&(fusewire.SetattrMode|fusewire.SetattrUID|fusewire.SetattrGID) != 0 {
+		a.note(a.fact())
+	}
+}
+
+func (a *Attributes) fact() journal.Fact {
+	return journal.Fact{Kind: front.FactAttr, A: uint64(a.attr.Mode), B: uint64(a.attr.UID), C: uint64(a.attr.GID)}
+}
+
+// Facts is one of front.Other.
+func (a *Attributes) Facts(dst []journal.Fact) []journal.Fact { return append(dst, a.fact()) }
+
+// Restore is one of front.Other.
+func (a *Attributes) Restore(f journal.Fact) {
+	if f.Kind == front.FactAttr {
+		a.attr.Mode, a.attr.UID, a.attr.GID = uint32(f.A), uint32(f.B), uint32(f.C)
 	}
 }

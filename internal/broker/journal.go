@@ -1,0 +1,115 @@
+package broker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"steve/internal/journal"
+	"steve/internal/pool"
+)
+
+// A Journal is where a broker writes down what happens. A nil *Journal takes it and keeps nothing.
+type Journal struct {
+	*journal.Journal
+	// Facts appends those that belong to a snapshot.
+	Facts func([]journal.Fact) []journal.Fact
+	// Failed is told why nothing can be written down. The broker goes on; nobody will go on after it.
+	Failed func(error)
+
+	facts  []journal.Fact
+	failed bool
+}
+
+// event writes e down. It must come before the pool's step, and so before all that follows from it.
+func (j *Journal) event(now time.Duration, e pool.Event) {
+	if j != nil {
+		j.Append(journal.KindEvent, now, pool.AppendEvent(j.Room(), e))
+	}
+}
+
+// received notes that the request that was read last needs no more looking at.
+func (j *Journal) received() {
+	if j != nil {
+		j.Received()
+	}
+}
+
+// Note writes a fact down.
+func (j *Journal) Note(f journal.Fact) {
+	j.Append(journal.KindFact, 0, journal.AppendFact(j.Room(), f))
+}
+
+// Checkpoint replaces all that is written down by what it comes to. It must not be called between an event and those that
+// follow from it, which come about again only where that event is the last. The snapshot leads with the number of the rules
+// by which the events after it are to be replayed.
+func (j *Journal) Checkpoint(p *pool.Pool) {
+	j.Snapshot(p.AppendState(binary.NativeEndian.AppendUint32(j.SnapshotRoom(), pool.Rules)))
+	j.facts = j.Facts(j.facts[:0])
+	for _, f := range j.facts {
+		j.Note(f)
+	}
+	if err := j.Switch(); err != nil && !j.failed {
+		j.failed = true
+		j.Failed(err)
+	}
+}
+
+// trim makes a checkpoint where the journal has grown by enough to be worth it.
+func (j *Journal) trim(p *pool.Pool) {
+	if j != nil && j.Full() {
+		j.Checkpoint(p)
+	}
+}
+
+// A Past is what a journal comes to.
+type Past struct {
+	Pool  *pool.Pool
+	Facts []journal.Fact
+	// Last is the last event, of kind 0 if there was none since the last checkpoint, and Effects are its effects.
+	Last    pool.Event
+	Effects []pool.Effect
+}
+
+// Recover reads a journal that another process has written. Errors wrap journal.ErrRefused.
+func Recover(j *journal.Journal) (*Past, error) {
+	snapshot, records, err := j.Read()
+	if err != nil {
+		return nil, err
+	}
+	refuse := func(err error) (*Past, error) { return nil, fmt.Errorf("%w: %w", journal.ErrRefused, err) }
+	if len(snapshot) < 4 {
+		return refuse(errors.New("its snapshot is cut short"))
+	}
+	rules := binary.NativeEndian.Uint32(snapshot)
+	state, err := pool.DecodeState(snapshot[4:])
+	if err != nil {
+		return refuse(err)
+	}
+	p := &Past{}
+	if p.Pool, err = pool.Restore(state); err != nil {
+		return refuse(err)
+	}
+	var effects []pool.Effect
+	for r := range records {
+		if r.Kind == journal.KindFact {
+			f, err := journal.ParseFact(r.Data)
+			if err != nil {
+				return refuse(err)
+			}
+			p.Facts = append(p.Facts, f)
+			continue
+		}
+		if rules != pool.Rules { // a snapshot alone would do: that is what a planned end leaves
+			return refuse(fmt.Errorf("it was written by a steve with other rules (%d, not %d), which was killed", rules, pool.Rules))
+		}
+		if p.Last, err = pool.DecodeEvent(r.Data); err != nil {
+			return refuse(err)
+		}
+		effects = p.Pool.Step(r.Now, p.Last)
+	}
+	p.Effects = slices.Clone(effects)
+	return p, nil
+}

@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"math"
+	"time"
+
+	"steve/internal/front"
+	"steve/internal/journal"
+	"steve/internal/pool"
+)
+
+// A history is what a daemon remembers beside what the pool and the front do.
+type history struct {
+	options   pool.Limits // of the last command line
+	takeovers uint64      // how many times a process went on from another
+}
+
+// The numbers of the facts of kind front.FactDaemon. They are part of the journal's format.
+const (
+	factJobs = iota + 1
+	factMinJobs
+	factLoadAverage
+	factRecheckTimeout
+	factMinMemory
+	factPerProcess
+	factTakeovers
+)
+
+func historyOf(facts []journal.Fact) (h history) {
+	for _, f := range facts {
+		if f.Kind != front.FactDaemon {
+			continue
+		}
+		switch f.A {
+		case factJobs:
+			h.options.Jobs = int(f.B)
+		case factMinJobs:
+			h.options.MinJobs = int(f.B)
+		case factLoadAverage:
+			h.options.LoadAverage = math.Float64frombits(f.B)
+		case factRecheckTimeout:
+			h.options.RecheckTimeout = time.Duration(f.B)
+		case factMinMemory:
+			h.options.MinMemory = int64(f.B)
+		case factPerProcess:
+			h.options.PerProcess = int(f.B)
+		case factTakeovers:
+			h.takeovers = f.B
+		}
+	}
+	return h
+}
+
+// facts appends those that historyOf reads.
+func (h history) facts(dst []journal.Fact) []journal.Fact {
+	for n, value := range map[uint64]uint64{
+		factJobs:           uint64(h.options.Jobs),
+		factMinJobs:        uint64(h.options.MinJobs),
+		factLoadAverage:    math.Float64bits(h.options.LoadAverage),
+		factRecheckTimeout: uint64(h.options.RecheckTimeout),
+		factMinMemory:      uint64(h.options.MinMemory),
+		factPerProcess:     uint64(h.options.PerProcess),
+		factTakeovers:      h.takeovers,
+	} {
+		dst = append(dst, journal.Fact{Kind: front.FactDaemon, A: n, B: value})
+	}
+	return dst
+}
+
+// changed is the event that makes what differs in a new command line hold. What stevie has set stays otherwise.
+func (h history) changed(options pool.Limits) pool.Event {
+	e := pool.Event{Kind: pool.Set, Limits: options}
+	for _, f := range []struct {
+		bit     pool.Field
+		differs bool
+	}{
+		{pool.FieldJobs, options.Jobs != h.options.Jobs},
+		{pool.FieldMinJobs, options.MinJobs != h.options.MinJobs},
+		{pool.FieldLoadAverage, options.LoadAverage != h.options.LoadAverage},
+		{pool.FieldRecheckTimeout, options.RecheckTimeout != h.options.RecheckTimeout},
+		{pool.FieldMinMemory, options.MinMemory != h.options.MinMemory},
+		{pool.FieldPerProcess, options.PerProcess != h.options.PerProcess},
+	} {
+		if f.differs {
+			e.Mask |= f.bit
+		}
+	}
+	return e
+}

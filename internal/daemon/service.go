@@ -1,0 +1,305 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"steve/internal/broker"
+	"steve/internal/ctl"
+	"steve/internal/front"
+	"steve/internal/fuseconn"
+	"steve/internal/journal"
+	"steve/internal/keeper"
+	"steve/internal/load"
+	"steve/internal/pool"
+	"steve/internal/proc"
+	"steve/internal/report"
+)
+
+// A service serves one token file, in this process.
+type service struct {
+	*daemon
+	token   *token
+	journal *broker.Journal // nil where the pool ends with the process
+	sampler *load.Sampler
+	pool    *pool.Pool
+	server  *front.Server
+	broker  *broker.Broker
+	history history
+}
+
+// newService returns a service for t that goes on from what the journal says, if it says something. Fresh is what a
+// connection is that nobody has served yet.
+func (d *daemon) newService(t *token, j *journal.Journal, fresh bool) (_ *service, err error) {
+	s := &service{daemon: d, token: t}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.sampler, err = load.Open(); err != nil {
+		return nil, err
+	}
+	var past *broker.Past
+	if j != nil && !j.Empty() {
+		past, err = broker.Recover(j)
+		if errors.Is(err, journal.ErrRefused) {
+			logRefused(d.log, err)
+			j.Clear()
+			fresh, err = false, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var note func(journal.Fact)
+	if j != nil {
+		s.journal = &broker.Journal{Journal: j, Facts: s.facts, Failed: func(err error) {
+			d.log.Error("should this process be killed, the builds will end with it: what happens is written down no more", "error", err)
+		}}
+		note = s.journal.Note
+	}
+	if past != nil {
+		s.pool, s.history = past.Pool, historyOf(past.Facts)
+		s.history.takeovers++
+	} else {
+		s.pool = pool.New(d.Limits)
+	}
+	s.server, err = front.New(front.Config{
+		Conn: s.conn(), FD: t.FD, OpenFlags: t.openFlags(), Other: t.other(note), Pool: s.pool, Note: note, About: s.about, Log: d.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	first, err := s.begin(past, fresh)
+	if err != nil {
+		return nil, err
+	}
+	s.broker, err = broker.New(broker.Config{
+		Pool: s.pool, Front: s.server, Sample: sample(s.sampler, d.log), Observe: observer(d.log, d.LogLevel),
+		Journal: s.journal, First: first,
+	})
+	return s, err
+}
+
+// conn is the connection to serve, by which requests are read to where the next process will find the last of them.
+func (s *service) conn() *fuseconn.Conn {
+	device := wrapDevice(fuseconn.FD(s.token.FD))
+	if s.journal == nil {
+		return fuseconn.New(device)
+	}
+	return fuseconn.NewIn(device, s.journal.Slot())
+}
+
+// begin makes the server go on from the past, or begin without one, and returns what is to be stepped first.
+func (s *service) begin(past *broker.Past, fresh bool) ([]pool.Event, error) {
+	if past == nil {
+		if !fresh {
+			if err := s.server.Inherit(); err != nil {
+				return nil, err
+			}
+		}
+		s.history.options = s.Limits
+		if s.journal != nil {
+			s.journal.Received()
+			s.journal.Checkpoint(s.pool)
+		}
+		return nil, nil
+	}
+	events, err := s.server.Restore(front.Past{
+		Facts: past.Facts, Effects: past.Effects, Ticket: past.Last.Ticket, Received: s.journal.Received,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if e := s.history.changed(s.Limits); e.Mask != 0 {
+		events = append(events, e)
+	}
+	s.history.options = s.Limits
+	if past.Last.Kind == 0 { // nothing comes about by its being the last
+		s.journal.Checkpoint(s.pool)
+	} else {
+		for _, f := range s.history.facts(nil) {
+			s.journal.Note(f)
+		}
+	}
+	return events, nil
+}
+
+// facts appends all that the next process needs beside the pool.
+func (s *service) facts(dst []journal.Fact) []journal.Fact {
+	return s.history.facts(s.server.Facts(dst))
+}
+
+// about is what the server says of the processes it consists of.
+func (s *service) about() ctl.About {
+	a := ctl.About{Worker: os.Getpid(), Takeovers: s.history.takeovers, Forgiven: uint64(s.pool.Forgiven())}
+	if s.journal != nil {
+		a.Keeper = os.Getppid()
+	}
+	if s.start.role.Verb == keeper.Worker {
+		a.Started, _ = proc.Root.StartTime(a.Keeper) // it may have ended just now
+	}
+	return a
+}
+
+// close gives back what newService took, but not the token file.
+func (s *service) close() {
+	if s.server != nil {
+		s.server.Close()
+	}
+	if s.sampler != nil {
+		s.sampler.Close()
+	}
+}
+
+// An end is how a service ended.
+type end string
+
+const (
+	stopped  end = "stopped"  // for good: the token file is gone
+	parked   end = "parked"   // for another process to go on
+	orphaned end = "orphaned" // as parked, because the keeper is dead
+)
+
+// run serves until it is stopped, by a signal or the keeper, or cannot go on. It calls serving when it begins.
+func (s *service) run(serving func(), words <-chan keeper.Word) (end, error) {
+	ended := make(chan error, 1)
+	go func() { ended <- s.broker.Run() }()
+	serving()
+	reports := make(chan struct{}, 1)
+	defer close(reports)
+	go func() { // apart, as standard output may block
+		for range reports {
+			if err := s.printReport(s.stdout); err != nil && !errors.Is(err, broker.ErrEnded) {
+				s.log.Error("report", "error", err)
+			}
+		}
+	}()
+	report := func() {
+		select {
+		case reports <- struct{}{}:
+		default: // one is being asked for
+		}
+	}
+	isStopped := s.isStopped() // a question to a broker that has begun to serve
+	if s.journal != nil {
+		s.journal.Settled()
+	}
+	if isStopped { // the last process was killed while it stopped
+		return stopped, s.stop(ended)
+	}
+	for {
+		select {
+		case err := <-ended:
+			if errors.Is(err, fuseconn.ErrEnd) {
+				return "", fmt.Errorf("%s was removed under a running steve; start it again", s.token.Path)
+			}
+			return "", err
+		case signal := <-s.signals:
+			switch {
+			case signal == unix.SIGUSR2:
+				if s.journal == nil {
+					s.log.Warn("SIGUSR2 hands over to another process, but there is no keeper to start one")
+					continue
+				}
+				return parked, s.park(ended)
+			case signal != unix.SIGUSR1:
+				s.log.Info("stopping", "signal", signal.String())
+				return stopped, s.stop(ended)
+			case words == nil: // else killall has told the keeper
+				report()
+			}
+		case word, ok := <-words:
+			switch {
+			case !ok:
+				return orphaned, s.park(ended)
+			case word == keeper.Report:
+				report()
+			case word == keeper.Park:
+				return parked, s.park(ended)
+			case word == keeper.Stop:
+				return stopped, s.stop(ended)
+			}
+		}
+	}
+}
+
+// park ends the serving between two requests, and leaves those that wait to the next process.
+func (s *service) park(ended <-chan error) error {
+	s.broker.Quit()
+	if err := <-ended; err != nil {
+		return err
+	}
+	s.journal.Checkpoint(s.pool)
+	return nil
+}
+
+// stop ends a broker that runs: whoever waits is answered, then nobody new can come, and those that have the file open
+// are answered up to the last moment.
+func (s *service) stop(ended <-chan error) error {
+	s.notify("STOPPING=1")
+	s.broker.Stop()
+	err := s.token.Remove()
+	s.broker.Quit()
+	if e := <-ended; !errors.Is(e, fuseconn.ErrEnd) { // it ends by itself when nobody has the file open
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+func (s *service) isStopped() (is bool) {
+	s.broker.Inspect(func(p *pool.Pool) { is = p.State().Stopped })
+	return is
+}
+
+// sample reads the machine's load. A reading that fails counts as no load, and is logged once.
+func sample(s *load.Sampler, log *slog.Logger) func() (float64, int64) {
+	var once sync.Once
+	failed := func(err error) {
+		once.Do(func() { log.Error("cannot read the machine's load, its limits are off", "error", err) })
+	}
+	return func() (float64, int64) {
+		average, err := s.LoadAverage()
+		if err != nil {
+			failed(err)
+			average = 0
+		}
+		memory, err := s.MemAvailable()
+		if err != nil {
+			failed(err)
+			memory = 1 << 62
+		}
+		return average, memory
+	}
+}
+
+// printReport prints who holds and who waits.
+func (s *service) printReport(w io.Writer) error {
+	var state pool.State
+	pids := map[pool.Client]int{}
+	err := s.broker.Inspect(func(p *pool.Pool) {
+		state = p.State()
+		for _, c := range state.Clients {
+			if pid, ok := s.server.PID(c.ID); ok {
+				pids[c.ID] = pid
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return report.Write(w, state, func(c pool.Client) (pid int, command string, ok bool) {
+		if pid, ok = pids[c]; !ok {
+			return 0, "", false
+		}
+		command, err := proc.Root.CommandLine(pid)
+		return pid, command, err == nil
+	})
+}

@@ -1,0 +1,142 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"steve/internal/front/cuse"
+	"steve/internal/fuseconn"
+	"steve/internal/journal"
+	"steve/internal/keeper"
+	"steve/internal/systemd"
+)
+
+// bestKeeper is systemd where its store is known to be open to this service, which it says from version 254 on, and there
+// will be a device to keep.
+func (d *daemon) bestKeeper() KeptBy {
+	if os.Getenv("FDSTORE") != "" && d.Transport != FUSE {
+		if control, err := cuse.OpenControl(); err == nil {
+			unix.Close(control)
+			return KeptBySystemd
+		}
+	}
+	return KeptByProcess
+}
+
+// underSystemd serves a device as one process. That and the journal are in systemd's store, from which the next process of
+// the service has them.
+func (d *daemon) underSystemd() (status int, err error) {
+	t, j, fresh, err := d.fromStore()
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err := j.Lock(true); err != nil {
+		return 1, err
+	}
+	switch n := j.Attempt(); {
+	case n > lastAttempt: // the next begins with a device of its own, and nobody waits for this one any more
+		systemd.Remove(storedDevice(t.Path))
+		systemd.Remove(journalFD)
+		return 1, fmt.Errorf("gave up on the builds that use %s, as %d processes in a row could not go on", t.Path, n-1)
+	case n > lastWithPast && !j.Empty():
+		d.startAfresh(j)
+		fresh = false
+	}
+	if err := d.dropPrivileges(t); err != nil {
+		return 1, err
+	}
+	s, err := d.newService(t, j, fresh)
+	if err != nil {
+		return 1, err
+	}
+	defer s.close()
+	end, err := s.run(d.serving(t), nil)
+	if err == nil && end == parked {
+		return keeper.Parked, nil
+	}
+	return exit(errors.Join(err, systemd.Remove(storedDevice(t.Path)), systemd.Remove(journalFD)))
+}
+
+// How many processes in a row may try to go on from a journal, and on a device. systemd starts the next in any case, as
+// it should after any number of kills, and cannot tell those from a server that is not able to live.
+const (
+	lastWithPast = 5
+	lastAttempt  = 2 * lastWithPast
+)
+
+// storedDevice is the name of the device at path in systemd's store.
+func storedDevice(path string) string { return "device" + strings.ReplaceAll(path, "/", ".") }
+
+// fromStore returns the token file and its journal, be it that they were stored or that they are now. Fresh is a device
+// that nobody has served yet.
+func (d *daemon) fromStore() (t *token, j *journal.Journal, fresh bool, err error) {
+	given, err := systemd.Inherited()
+	if err != nil {
+		d.log.Error("what systemd has stored for this service cannot be had", "error", err)
+	}
+	path := cuse.Path(d.DevName)
+	device, book := -1, -1
+	for _, g := range given {
+		switch {
+		case g.Name == storedDevice(path) && device < 0 && alive(g.FD):
+			device = g.FD
+		case g.Name == journalFD && book < 0:
+			book = g.FD
+		default:
+			unix.Close(g.FD)
+			systemd.Remove(g.Name)
+		}
+	}
+	if device < 0 && book >= 0 { // of a device that is gone
+		unix.Close(book)
+		systemd.Remove(journalFD)
+		book = -1
+	}
+	if fresh = device < 0; fresh {
+		if t, err = openToken(d.Config, d.stderr); err != nil {
+			return nil, nil, false, err
+		}
+		if t.Transport != CUSE {
+			return nil, nil, false, errors.Join(errors.New("systemd can keep a character device only; use --transport cuse or --keeper process"), t.Close())
+		}
+		if err := systemd.Store(storedDevice(path), t.FD); err != nil {
+			return nil, nil, false, errors.Join(err, t.Close())
+		}
+	} else {
+		t = cuseToken(about{Transport: CUSE, Path: path}, &cuse.Device{Path: path, FD: device})
+	}
+	if book >= 0 {
+		if j, fresh, err = openJournal(book, t, d.log); err == nil {
+			return t, j, fresh, nil
+		}
+		fresh = false
+		logRefused(d.log, err) // it is another's, who cannot be made to give way to ours
+		unix.Close(book)
+		systemd.Remove(journalFD)
+	} else if !fresh {
+		logRefused(d.log, errors.New("systemd has the device, but no journal"))
+	}
+	text, err := json.Marshal(t.about)
+	if err == nil {
+		j, err = journal.Create(text)
+	}
+	if err == nil {
+		err = systemd.Store(journalFD, j.FD())
+	}
+	if err != nil {
+		return nil, nil, false, errors.Join(err, t.Close())
+	}
+	return t, j, fresh, nil
+}
+
+// alive says whether the device behind fd is still there.
+func alive(fd int) bool {
+	dead, err := fuseconn.FD(fd).Dead()
+	return err == nil && !dead
+}

@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"steve/internal/ctl"
+	"steve/internal/front/cuse"
+	"steve/internal/proc"
+)
+
+// upgradeTimeout is longer than a keeper takes to give up on a program that does not start.
+const upgradeTimeout = 20 * time.Second
+
+// Upgrade makes the steve that serves the file of c go on as the program that is installed now, and returns when it has.
+func Upgrade(c Config) error {
+	path := cuse.Path(c.DevName) // root's
+	if own := filepath.Join(ctl.UserDir(), c.DevName); os.Geteuid() != 0 {
+		if _, err := os.Lstat(own); err == nil {
+			path = own
+		}
+	}
+	conn, err := ctl.Open(path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	before, err := conn.Server()
+	if err != nil {
+		return fmt.Errorf("%s is served by a steve that cannot be upgraded while it runs; restart it when no build uses it: %w", path, err)
+	}
+	target := before.Keeper
+	switch {
+	case before.Keeper == 0:
+		return fmt.Errorf("%s is served by a steve without a keeper (--keeper none); restart it when no build uses it", path)
+	case before.Started == 0: // a service manager starts the next
+		target = before.Worker
+	}
+	if err := handOver(target, before.Started); err != nil {
+		return fmt.Errorf("tell steve (PID %d) to hand over: %w", target, err)
+	}
+	for deadline := time.Now().Add(upgradeTimeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		now, err := conn.Server()
+		if err != nil {
+			return err
+		}
+		if now.Takeovers != before.Takeovers {
+			return nil
+		}
+	}
+	return fmt.Errorf("steve (PID %d) goes on as it was; its log says why", target)
+}
+
+// handOver sends SIGUSR2 to a process, if that started at the given time, or whenever if it is 0.
+func handOver(pid int, started uint64) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if is, err := proc.Root.StartTime(pid); err != nil || started != 0 && is != started {
+		return errors.Join(err, errors.New("its process is not visible from here; run this where steve runs"))
+	}
+	return unix.PidfdSendSignal(fd, unix.SIGUSR2, nil, 0)
+}

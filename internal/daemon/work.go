@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"steve/internal/journal"
+	"steve/internal/keeper"
+)
+
+// work is the worker: it serves a token file that its keeper has opened, from where the last worker ended.
+func (d *daemon) work() (status int, err error) {
+	role := d.start.role
+	link := role.Link()
+	s, err := d.worker(link)
+	if err != nil {
+		link.Say(keeper.Fatal)
+		return 1, err
+	}
+	words := link.Words()
+	for {
+		end, err := s.run(func() { link.Say(keeper.Serving) }, words)
+		s.close()
+		switch {
+		case err != nil:
+			link.Say(keeper.Fatal)
+			return 1, err
+		case end == parked:
+			return keeper.Parked, nil
+		case end == stopped:
+			return 0, nil
+		}
+		d.log.Warn("the keeper was killed, this process takes its place")
+		j := s.journal.Journal
+		d.stderr.Flush()
+		if err := j.Unlock(); err == nil {
+			err = keeper.Succeed(role.Args, role.FDs)
+			d.log.Error("cannot take the keeper's place, the builds will end with this process", "error", err)
+		}
+		words = nil
+		if err = j.Lock(true); err == nil {
+			s, err = d.newService(s.token, j, true)
+		}
+		if err != nil {
+			return 1, err
+		}
+	}
+}
+
+// worker returns the service that is to be run.
+func (d *daemon) worker(link *keeper.Link) (*service, error) {
+	role := d.start.role
+	t, err := adoptToken(d.start.about, role.FDs)
+	if err != nil {
+		return nil, err
+	}
+	fd, ok := role.FD(journalFD)
+	if !ok {
+		return nil, errors.New("no journal to serve by")
+	}
+	j, fresh, err := openJournal(fd, t, d.log)
+	if err != nil {
+		return nil, err
+	}
+	link.Say(keeper.Ready)
+	if err := j.Lock(true); err != nil {
+		return nil, err
+	}
+	if role.Fresh && !j.Empty() {
+		d.startAfresh(j)
+		fresh = false
+	}
+	return d.newService(t, j, fresh)
+}
+
+// startAfresh forgets what made others fail.
+func (d *daemon) startAfresh(j *journal.Journal) {
+	d.log.Error("starting afresh, as those that went on from the last server failed; " + lostPast)
+	j.Clear()
+}
+
+// openJournal opens the journal of t. One that is refused is made anew, unless another process serves by it. Fresh says
+// that nothing was lost by that.
+func openJournal(fd int, t *token, log *slog.Logger) (j *journal.Journal, fresh bool, err error) {
+	text, err := json.Marshal(t.about)
+	if err != nil {
+		return nil, false, err
+	}
+	j, err = journal.Open(fd)
+	if err == nil && !t.isIn(j.About()) {
+		err = fmt.Errorf("%w: it is of another token file", journal.ErrRefused)
+	}
+	if !errors.Is(err, journal.ErrRefused) {
+		return j, true, err
+	}
+	if used, locked := journal.Locked(fd); locked != nil || used {
+		return nil, false, errors.Join(err, locked)
+	}
+	logRefused(log, err)
+	j, err = journal.Reset(fd, text)
+	return j, false, err
+}
+
+// isIn says whether text is about the same token file.
+func (a about) isIn(text []byte) bool {
+	var other about
+	return json.Unmarshal(text, &other) == nil && other.Transport == a.Transport && other.Path == a.Path
+}
+
+// lostPast is what it means to start afresh where there was a server.
+const lostPast = "tokens that processes hold are not known any more, and what they return is accepted"
+
+// logRefused says why the past is lost, and what becomes of it.
+func logRefused(log *slog.Logger, err error) {
+	log.Error("starting afresh; "+lostPast, "error", err)
+}
