@@ -92,7 +92,7 @@ func measurePairs(ctx context.Context, p programs, c Config) (pairs []Pair, err 
 		for range c.Rounds {
 			for _, s := range subjects {
 				args := append(prefix, p.pair, s.server.path, strconv.Itoa(pair.Clients),
-					strconv.FormatInt(c.Slice.Milliseconds(), 10), strconv.Itoa(s.server.pid()))
+					strconv.FormatInt(c.Slice.Milliseconds(), 10), strconv.Itoa(s.server.pid))
 				got, err := sample(ctx, args)
 				if err != nil {
 					return nil, err
@@ -128,7 +128,7 @@ func sample(ctx context.Context, args []string) (Sample, error) {
 
 // runOn confines all threads of s.
 func (s *server) runOn(cpus *unix.CPUSet) error {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.pid()))
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.pid))
 	if err != nil {
 		return err
 	}

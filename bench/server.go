@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"steve/internal/testkit/steved"
 )
 
 // programs are paths of what build has built.
@@ -55,13 +57,18 @@ func build(ctx context.Context, dir string) (programs, error) {
 type server struct {
 	path string
 	cmd  *exec.Cmd
+	pid  int // of the process that answers
 }
 
 // startSteve starts a steve with so many tokens.
 func (p programs) startSteve(ctx context.Context, jobs int) (*server, error) {
 	name := "steve-bench-" + strconv.Itoa(os.Getpid())
-	return start(exec.CommandContext(ctx, p.steve, "--transport=fuse", "--dev-name="+name, "--mode=0600", "--jobs="+strconv.Itoa(jobs)),
+	s, err := start(exec.CommandContext(ctx, p.steve, "--transport=fuse", "--dev-name="+name, "--mode=0600", "--jobs="+strconv.Itoa(jobs)),
 		"/dev/"+name)
+	if err == nil {
+		s.pid = steved.Worker(s.pid)
+	}
+	return s, err
 }
 
 // startLimit starts the C server.
@@ -83,15 +90,13 @@ func start(cmd *exec.Cmd, path string) (*server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s := &server{path: path, cmd: cmd}
+	s := &server{path: path, cmd: cmd, pid: cmd.Process.Pid}
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 		s.stop()
 		return nil, fmt.Errorf("%s did not start: %w", filepath.Base(cmd.Path), err)
 	}
 	return s, nil
 }
-
-func (s *server) pid() int { return s.cmd.Process.Pid }
 
 // stop ends the server and returns when its file is gone.
 func (s *server) stop() error {

@@ -69,7 +69,7 @@ func measureWaiters(ctx context.Context, p programs, c Config, way string, n int
 		return w, err
 	}
 	for field, value := range map[string]*int{"VmRSS": &w.Resident, "RssAnon": &w.Anonymous, "Threads": &w.Threads} {
-		if *value, err = status(strconv.Itoa(steve.pid()), field); err != nil {
+		if *value, err = status(strconv.Itoa(steve.pid), field); err != nil {
 			return w, err
 		}
 	}
@@ -92,7 +92,7 @@ func measureWaiters(ctx context.Context, p programs, c Config, way string, n int
 		return w, fmt.Errorf("wait printed %q: %w", line, err)
 	}
 	w.TurnCPU = float64(after-before) / float64(w.Turns)
-	w.Peak, err = status(strconv.Itoa(steve.pid()), "VmHWM")
+	w.Peak, err = status(strconv.Itoa(steve.pid), "VmHWM")
 	return w, err
 }
 
@@ -166,7 +166,7 @@ func (s *server) cpuTime() (int, error) {
 
 // sum adds up a figure of all threads, named as below /proc.
 func (s *server) sum(figure func(thread string) (int, error)) (int, error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", s.pid()))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", s.pid))
 	if err != nil {
 		return 0, err
 	}

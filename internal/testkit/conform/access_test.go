@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"steve/internal/testkit/need"
+	"steve/internal/testkit/steved"
 )
 
 // accessCases are about who may use the file.
@@ -80,12 +81,14 @@ func testMissing(t *testing.T, s *server) {
 
 // testUser has a server that is nobody account for processes of root's, and leave nothing behind.
 func testUser(t *testing.T, s *server) {
-	status, err := os.ReadFile("/proc/" + itoa(s.cmd.Process.Pid) + "/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !regexp.MustCompile(`(?m)^Uid:\t65534\t65534\t65534\t65534$`).Match(status) {
-		t.Errorf("the server is not nobody:\n%s", status)
+	for what, pid := range map[string]int{"keeper": s.cmd.Process.Pid, "worker": steved.Worker(s.cmd.Process.Pid)} {
+		status, err := os.ReadFile("/proc/" + itoa(pid) + "/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`(?m)^Uid:\t65534\t65534\t65534\t65534$`).Match(status) {
+			t.Errorf("the %s is not nobody:\n%s", what, status)
+		}
 	}
 	for _, options := range [][]clientOption{nil, {as(nobody, nobody)}, {as(54321, 54321)}} {
 		c := newClient(t, options...)

@@ -24,6 +24,7 @@ import (
 	"steve/internal/pool"
 	"steve/internal/testkit/guest"
 	"steve/internal/testkit/need"
+	"steve/internal/testkit/steved"
 )
 
 // transport is that of the servers of this process's tests.
@@ -48,6 +49,7 @@ type server struct {
 	ended     chan struct{} // its process is reaped
 	deadline  *time.Timer
 
+	frozen         []int // processes
 	stdout, stderr text
 	ctl            *ctl.Conn
 }
@@ -69,7 +71,7 @@ func launch(t *testing.T, tr transport, name string, args []string, options ...s
 	need.DefaultSignals()
 	s := &server{t: t, transport: tr, name: name, ended: make(chan struct{})}
 	s.cmd = exec.Command(program(t), append([]string{"--transport", string(tr), "--dev-name", name}, args...)...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
 	for _, o := range options {
 		o(s)
 	}
@@ -255,18 +257,23 @@ func (s *server) signal(sig syscall.Signal) {
 	}
 }
 
-// freeze stops the server by SIGSTOP, so that requests queue up, until thaw.
+// freeze stops the server by SIGSTOP, so that requests queue up, until thaw. Its keeper is stopped with it, which would
+// replace it.
 func (s *server) freeze() {
 	s.t.Helper()
-	s.signal(unix.SIGSTOP)
-	for threadState(s.cmd.Process.Pid, s.cmd.Process.Pid) != 'T' || s.runs() {
-		time.Sleep(100 * time.Microsecond)
+	s.frozen = []int{s.cmd.Process.Pid, steved.Worker(s.cmd.Process.Pid)}
+	for _, pid := range s.frozen {
+		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+			s.t.Fatal(err)
+		}
+		for threadState(pid, pid) != 'T' || runs(pid) {
+			time.Sleep(100 * time.Microsecond)
+		}
 	}
 }
 
-// runs says whether a thread of the server is not stopped yet.
-func (s *server) runs() bool {
-	pid := s.cmd.Process.Pid
+// runs says whether a thread of a process is not stopped yet.
+func runs(pid int) bool {
 	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	return slices.ContainsFunc(tasks, func(e os.DirEntry) bool {
 		var tid int
@@ -277,7 +284,11 @@ func (s *server) runs() bool {
 
 func (s *server) thaw() {
 	s.t.Helper()
-	s.signal(unix.SIGCONT)
+	for _, pid := range slices.Backward(s.frozen) {
+		if err := unix.Kill(pid, unix.SIGCONT); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // exit waits for the end of the server and returns its status.
@@ -319,16 +330,16 @@ func (s *server) gone() {
 	}
 }
 
-// kill kills the server, and returns when it is dead.
+// kill kills the server and its keeper, and returns when they are dead.
 func (s *server) kill() {
 	s.t.Helper()
-	s.signal(unix.SIGKILL)
+	steved.Kill(s.cmd.Process.Pid)
 	s.exit()
 }
 
 // abort ends the server and its connection whatever state they are in.
 func (s *server) abort() {
-	s.cmd.Process.Kill()
+	steved.Kill(s.cmd.Process.Pid)
 	<-s.ended
 	if !running.MatchString(s.stdout.String()) {
 		return // it made nothing; what has the name is another's

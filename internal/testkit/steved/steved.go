@@ -87,12 +87,12 @@ func Start(program string, args ...string) (*Steve, error) {
 	case err := <-s.exited:
 		return nil, fmt.Errorf("steve %q: %v\n%s", args, err, &s.stderr)
 	case <-time.After(lifetime):
-		cmd.Process.Kill()
+		Kill(cmd.Process.Pid)
 		return nil, fmt.Errorf("steve %q: not ready after %v", args, lifetime)
 	}
 
 	if s.abortFile, err = abortFile(s.Path); err != nil {
-		cmd.Process.Kill()
+		Kill(cmd.Process.Pid)
 		return nil, err
 	}
 	s.deadline = time.AfterFunc(lifetime, s.abort)
@@ -112,7 +112,7 @@ func (s *Steve) Stop() error {
 		}
 	case <-ctx.Done():
 		s.abort()
-		s.Process.Kill()
+		Kill(s.Process.Pid)
 		unix.Unmount(s.Path, unix.MNT_DETACH)
 		return errors.New("steve does not stop")
 	}
