@@ -103,7 +103,8 @@ func (d *daemon) alone() (err error) {
 		return err
 	}
 	defer s.close()
-	_, err = s.run(d.serving(t), nil)
+	d.serving(t)()
+	_, err = s.run(nil)
 	return err
 }
 
@@ -125,6 +126,9 @@ func (d *daemon) keep() (status int, err error) {
 		return 1, errors.Join(err, t.Close())
 	}
 	j.Close() // it is for the workers to map
+	if err := journal.Keep(j.FD()); err != nil {
+		return 1, errors.Join(err, t.Close())
+	}
 	serving := d.serving(t)
 	return d.supervise(t, keeper.Config{
 		Role: keeper.Role{

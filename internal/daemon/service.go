@@ -168,11 +168,10 @@ const (
 	orphaned end = "orphaned" // as parked, because the keeper is dead
 )
 
-// run serves until it is stopped, by a signal or the keeper, or cannot go on. It calls serving when it begins.
-func (s *service) run(serving func(), words <-chan keeper.Word) (end, error) {
+// run serves until it is stopped, by a signal or the keeper, or cannot go on.
+func (s *service) run(words <-chan keeper.Word) (end, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.broker.Run() }()
-	serving()
 	reports := make(chan struct{}, 1)
 	defer close(reports)
 	go func() { // apart, as standard output may block
@@ -223,7 +222,15 @@ func (s *service) run(serving func(), words <-chan keeper.Word) (end, error) {
 			case word == keeper.Report:
 				report()
 			case word == keeper.Park:
-				return parked, s.park(ended)
+				err := s.park(ended)
+				select {
+				case _, alive := <-words:
+					if !alive {
+						return orphaned, err
+					}
+				default:
+				}
+				return parked, err
 			case word == keeper.Stop:
 				return stopped, s.stop(ended)
 			}

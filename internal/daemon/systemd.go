@@ -56,7 +56,8 @@ func (d *daemon) underSystemd() (status int, err error) {
 		return 1, err
 	}
 	defer s.close()
-	end, err := s.run(d.serving(t), nil)
+	d.serving(t)()
+	end, err := s.run(nil)
 	if err == nil && end == parked {
 		return keeper.Parked, nil
 	}

@@ -12,41 +12,62 @@ import (
 
 // work is the worker: it serves a token file that its keeper has opened, from where the last worker ended.
 func (d *daemon) work() (status int, err error) {
-	role := d.start.role
-	link := role.Link()
-	s, err := d.worker(link)
-	if err != nil {
+	link := d.start.role.Link()
+	fatal := func(err error) (int, error) {
 		link.Say(keeper.Fatal)
 		return 1, err
 	}
+	s, err := d.worker(link)
+	if err != nil {
+		return fatal(err)
+	}
 	words := link.Words()
+	kept := link.Say(keeper.Serving) == nil
 	for {
-		end, err := s.run(func() { link.Say(keeper.Serving) }, words)
+		end := orphaned
+		if kept {
+			end, err = s.run(words)
+		}
 		s.close()
 		switch {
 		case err != nil:
-			link.Say(keeper.Fatal)
-			return 1, err
+			return fatal(err)
 		case end == parked:
 			return keeper.Parked, nil
 		case end == stopped:
 			return 0, nil
 		}
-		d.log.Warn("the keeper was killed, this process takes its place")
-		j := s.journal.Journal
-		d.stderr.Flush()
-		if err := j.Unlock(); err == nil {
-			err = keeper.Succeed(role.Args, role.FDs)
-			d.log.Error("cannot take the keeper's place, the builds will end with this process", "error", err)
-		}
-		words = nil
-		if err = j.Lock(true); err == nil {
-			s, err = d.newService(s.token, j, true)
+		s, err = d.succeed(s)
+		if errors.Is(err, journal.ErrLocked) {
+			d.log.Info("the keeper was killed, and another process takes its place")
+			return 1, nil
 		}
 		if err != nil {
-			return 1, err
+			return fatal(err)
 		}
+		kept, words = true, nil
 	}
+}
+
+// succeed makes this process the keeper, as the last one is dead. If that cannot be it returns a service to go on with,
+// which nobody keeps. ErrLocked says that there is a keeper: when the last one died during an upgrade, two workers were
+// left.
+func (d *daemon) succeed(s *service) (*service, error) {
+	j := s.journal.Journal
+	if err := journal.Keep(j.FD()); err != nil {
+		return nil, err
+	}
+	d.log.Warn("the keeper was killed, this process takes its place")
+	d.stderr.Flush()
+	if err := j.Unlock(); err != nil { // an exec does not
+		return nil, err
+	}
+	err := keeper.Succeed(d.start.role.Args, d.start.role.FDs)
+	d.log.Error("cannot take the keeper's place, the builds will end with this process", "error", err)
+	if err := j.Lock(true); err != nil {
+		return nil, err
+	}
+	return d.newService(s.token, j, true)
 }
 
 // worker returns the service that is to be run.

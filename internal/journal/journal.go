@@ -147,7 +147,7 @@ func Reset(fd int, about []byte) (*Journal, error) {
 	if _, err := checkFile(fd); err != nil {
 		return nil, err
 	}
-	if err := lock(fd, true); err != nil {
+	if err := lock(fd, serverByte, true); err != nil {
 		return nil, err
 	}
 	return format(fd, about)

@@ -27,6 +27,8 @@ func lockChild(*progress) error {
 			err = j.Lock(true)
 		case "unlock":
 			err = j.Unlock()
+		case "keep":
+			err = Keep(j.FD())
 		}
 		switch {
 		case errors.Is(err, ErrLocked):
@@ -172,4 +174,18 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(false) // our own
+	if err := Keep(j.FD()); err != nil {
+		t.Fatal(err)
+	}
+	other.tell(t, "keep")
+	other.expect(t, "locked")
+	other.tell(t, "try")
+	other.expect(t, "locked")
+	if err := j.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	other.tell(t, "keep") // that is for as long as the process lives
+	other.expect(t, "locked")
+	other.tell(t, "try")
+	other.expect(t, "ok")
 }
