@@ -198,7 +198,7 @@ func (s *service) run(words <-chan keeper.Word) (end, error) {
 		select {
 		case err := <-ended:
 			if errors.Is(err, fuseconn.ErrEnd) {
-				return "", fmt.Errorf("%s was removed under a running steve; start it again", s.token.Path)
+				err = fmt.Errorf("%s was removed under a running steve (%w); start it again", s.token.Path, err)
 			}
 			return "", err
 		case signal := <-s.signals:

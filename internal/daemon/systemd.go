@@ -41,8 +41,7 @@ func (d *daemon) underSystemd() (status int, err error) {
 	}
 	switch n := j.Attempt(); {
 	case n > lastAttempt: // the next begins with a device of its own, and nobody waits for this one any more
-		systemd.Remove(storedDevice(t.Path))
-		systemd.Remove(journalFD)
+		forget(t)
 		return 1, fmt.Errorf("gave up on the builds that use %s, as %d processes in a row could not go on", t.Path, n-1)
 	case n > lastWithPast && !j.Empty():
 		d.startAfresh(j)
@@ -58,10 +57,18 @@ func (d *daemon) underSystemd() (status int, err error) {
 	defer s.close()
 	d.serving(t)()
 	end, err := s.run(nil)
-	if err == nil && end == parked {
+	switch {
+	case err == nil && end == parked:
 		return keeper.Parked, nil
+	case err != nil && !errors.Is(err, fuseconn.ErrEnd):
+		return 1, err // the next may fare better
 	}
-	return exit(errors.Join(err, systemd.Remove(storedDevice(t.Path)), systemd.Remove(journalFD)))
+	return exit(errors.Join(err, forget(t)))
+}
+
+// forget has systemd drop what it has stored for t.
+func forget(t *token) error {
+	return errors.Join(systemd.Remove(storedDevice(t.Path)), systemd.Remove(journalFD))
 }
 
 // How many processes in a row may try to go on from a journal, and on a device. systemd starts the next in any case, as

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"steve/internal/fuseconn"
 	"steve/internal/journal"
 	"steve/internal/keeper"
 )
@@ -13,13 +14,9 @@ import (
 // work is the worker: it serves a token file that its keeper has opened, from where the last worker ended.
 func (d *daemon) work() (status int, err error) {
 	link := d.start.role.Link()
-	fatal := func(err error) (int, error) {
-		link.Say(keeper.Fatal)
-		return 1, err
-	}
 	s, err := d.worker(link)
 	if err != nil {
-		return fatal(err)
+		return 1, err // another worker may fare better
 	}
 	words := link.Words()
 	kept := link.Say(keeper.Serving) == nil
@@ -30,8 +27,11 @@ func (d *daemon) work() (status int, err error) {
 		}
 		s.close()
 		switch {
+		case errors.Is(err, fuseconn.ErrEnd):
+			link.Say(keeper.Fatal)
+			return 1, err
 		case err != nil:
-			return fatal(err)
+			return 1, err
 		case end == parked:
 			return keeper.Parked, nil
 		case end == stopped:
@@ -43,7 +43,7 @@ func (d *daemon) work() (status int, err error) {
 			return 1, nil
 		}
 		if err != nil {
-			return fatal(err)
+			return 1, err
 		}
 		kept, words = true, nil
 	}
