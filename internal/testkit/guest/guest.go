@@ -1,10 +1,11 @@
-// Package guest runs a program in user-mode Linux with a kernel that has CUSE,
-// which the kernel of the machine mostly has not.
+// Package guest runs a program under a kernel that has CUSE, which the kernel of
+// the machine mostly has not: in user-mode Linux, or on a PC that QEMU simulates.
 //
-// A guest boots in about two seconds and sees the machine's files: / is the
-// host's, read-only, below an overlay in memory, so that compilers, test binaries
-// and the cache directory are where they are on the host and nothing that the
-// guest writes reaches it. It is root there, on one processor, without network.
+// A guest boots in seconds and sees the machine's files: / is the host's, read-only,
+// below an overlay in memory, so that compilers, test binaries and the cache
+// directory are where they are on the host and nothing that the guest writes reaches
+// it. It is root there, without network: on one processor in user-mode Linux, on two
+// much slower ones in QEMU.
 // PID 1 is the program in guest/init.
 //
 // A test asks for a guest by Enter. What such tests are about does not belong
@@ -25,14 +26,16 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"steve/internal/testkit/guest/job"
 )
 
-// Kernels are the kernels that tests for guests run on: the oldest that steve
-// supports, and the newest that Debian has.
+// Kernels are those of user-mode Linux, which tests for guests run on: the oldest
+// that steve supports, and the newest that Debian has.
 var Kernels = []string{"6.1", "newest"}
+
+// QEMU is the kernel for QEMU's PC. It is for tests of what user-mode Linux does
+// otherwise: two processors, x86's copying to and from the memory of processes.
+const QEMU = "qemu-6.12"
 
 // ErrNoStatus says that the guest ended without telling how its job ended: it
 // panicked, ran out of memory, or was stopped. The error's text has the end of
@@ -60,6 +63,30 @@ type Config struct {
 	Output io.Writer
 }
 
+func (cfg Config) memory() int {
+	if cfg.Memory == 0 {
+		return 1024
+	}
+	return cfg.Memory
+}
+
+// A machine is what a kernel runs on.
+type machine interface {
+	// hostFS returns how the guest mounts a directory of the host, / or Config.Share.
+	hostFS(dir string) job.FS
+	// processes returns those of a guest, not yet started. The lines are those of
+	// startLines; dir is the guest's own directory.
+	processes(dir string, cfg Config, lines []*os.File) (processes, error)
+}
+
+// machineOf returns what the kernel in a directory is for.
+func machineOf(kernel string) machine {
+	if _, err := os.Lstat(filepath.Join(kernel, "qemu")); err == nil {
+		return pc{}
+	}
+	return userMode{}
+}
+
 // Run boots a guest, runs the job and returns its exit status: 128 plus the
 // signal that killed it, 127 if it could not be started. When ctx is done the
 // guest is killed. Nothing of the guest is left when Run returns.
@@ -82,17 +109,12 @@ func Run(ctx context.Context, cfg Config) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	cmd := command(dir, cfg)
-	cmd.ExtraFiles = lines.inputs
-	startErr := cmd.Start()
-	lines.closeInputs()
-	if startErr == nil {
-		stop := context.AfterFunc(ctx, func() { killAll(cmd.Process.Pid, dir) })
-		cmd.Wait() // its status says nothing: see report
-		stop()
-		killAll(cmd.Process.Pid, dir)
+	procs, err := machineOf(cfg.Kernel).processes(dir, cfg, lines.inputs)
+	if err == nil {
+		err = procs.run(ctx, dir)
 	}
-	if err := errors.Join(startErr, lines.wait()); err != nil {
+	lines.closeInputs()
+	if err := errors.Join(err, lines.wait()); err != nil {
 		return 0, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -108,38 +130,6 @@ func Run(ctx context.Context, cfg Config) (status int, err error) {
 // initrd is the name of the initramfs in the directory of a run.
 const initrd = "initrd"
 
-// command is the kernel's; dir is its own directory, by which its processes can
-// be told from all others. Its serial lines are the descriptors 3 and 4 and its
-// console 5, each but for writing.
-func command(dir string, cfg Config) *exec.Cmd {
-	memory := cfg.Memory
-	if memory == 0 {
-		memory = 1024
-	}
-	cmd := exec.Command(filepath.Join(cfg.Kernel, "linux"),
-		fmt.Sprintf("mem=%dM", memory),
-		"initrd="+filepath.Join(dir, initrd), "root=/dev/ram0", "rdinit=/init", "quiet",
-		"ssl=null", "ssl0=null,fd:3", "ssl1=null,fd:4", "con=null", "con0=null,fd:5",
-		"uml_dir="+dir, "umid=guest",
-		// Much faster system calls, where the kernel has it (6.16).
-		"seccomp=auto")
-	cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(memory))
-	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
-	return cmd
-}
-
-// memoryDir is where the kernel keeps the guest's memory, in a deleted file that
-// it maps executable: in memory where there is room, else on disk.
-func memoryDir(mib int) string {
-	const shm = "/dev/shm"
-	var st unix.Statfs_t
-	err := unix.Statfs(shm, &st)
-	if err == nil && st.Flags&unix.ST_NOEXEC == 0 && st.Bavail*uint64(st.Bsize)>>20 > uint64(mib) {
-		return shm
-	}
-	return os.TempDir()
-}
-
 // writeInitrd writes the initramfs of a run: PID 1, the kernel's modules, the job.
 func writeInitrd(ctx context.Context, path string, cfg Config) error {
 	program, err := buildInit(ctx)
@@ -150,7 +140,11 @@ func writeInitrd(ctx context.Context, path string, cfg Config) error {
 	if env == nil {
 		env = os.Environ()
 	}
-	text, err := json.Marshal(job.Job{Args: cfg.Job, Env: env, WorkDir: cfg.WorkDir, Share: cfg.Share})
+	m := machineOf(cfg.Kernel)
+	text, err := json.Marshal(job.Job{
+		Args: cfg.Job, Env: env, WorkDir: cfg.WorkDir, Share: cfg.Share,
+		RootFS: m.hostFS("/"), ShareFS: m.hostFS(cfg.Share),
+	})
 	if err != nil {
 		return err
 	}
@@ -162,6 +156,9 @@ func writeInitrd(ctx context.Context, path string, cfg Config) error {
 	for _, name := range job.ModuleNames {
 		name += ".ko"
 		data, err := os.ReadFile(filepath.Join(cfg.Kernel, "modules", name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // built in
+		}
 		if err != nil {
 			return err
 		}

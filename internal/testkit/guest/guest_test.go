@@ -6,17 +6,27 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"steve/internal/testkit/guest"
 	"steve/internal/testkit/need"
 )
 
-// onEach runs a test with each kernel.
-func onEach(t *testing.T, test func(t *testing.T, cfg guest.Config)) {
+// patience is how long a guest may take, on a busy machine too.
+const patience = 3 * time.Minute
+
+// allKernels are those of every machine.
+var allKernels = append(slices.Clone(guest.Kernels), guest.QEMU)
+
+// onEach runs a test with each of the kernels.
+func onEach(t *testing.T, kernels []string, test func(t *testing.T, cfg guest.Config)) {
 	t.Helper()
-	for _, kernel := range guest.Kernels {
+	for _, kernel := range kernels {
 		t.Run(kernel, func(t *testing.T) {
 			test(t, guest.Config{Kernel: need.Guest(t, kernel)})
 		})
@@ -33,7 +43,7 @@ func TestIntegrationJob(t *testing.T) {
 		printf 'a\r\nb\0\004\n' >&2
 		cp kept "$SHARE/copy" && rm kept
 		kill -KILL $$`
-	onEach(t, func(t *testing.T, cfg guest.Config) {
+	onEach(t, allKernels, func(t *testing.T, cfg guest.Config) {
 		dir, share := t.TempDir(), t.TempDir()
 		kept := filepath.Join(dir, "kept")
 		if err := os.WriteFile(kept, []byte("as it was"), 0o600); err != nil {
@@ -43,7 +53,9 @@ func TestIntegrationJob(t *testing.T) {
 		cfg.Job = []string{"/bin/sh", "-c", script}
 		cfg.Env = []string{"PATH=/usr/bin:/bin", "A=1 = 1", "SHARE=" + share}
 		cfg.WorkDir, cfg.Share, cfg.Output = dir, share, &out
-		status, err := guest.Run(t.Context(), cfg)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		status, err := guest.Run(ctx, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +84,7 @@ func TestIntegrationStatus(t *testing.T) {
 		{"orphans", []string{"/bin/sh", "-c", "(sleep 1000 &); (exec sleep 0.01 &); exit 1"}, 1},
 		{"no such program", []string{"/no/such/program"}, 127},
 	}
-	onEach(t, func(t *testing.T, cfg guest.Config) {
+	onEach(t, guest.Kernels, func(t *testing.T, cfg guest.Config) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				var out bytes.Buffer
@@ -91,14 +103,18 @@ func TestIntegrationStatus(t *testing.T) {
 
 // A guest that is busy, with a stopped process too, is gone when its context is done.
 func TestIntegrationKill(t *testing.T) {
-	onEach(t, func(t *testing.T, cfg guest.Config) {
+	onEach(t, allKernels, func(t *testing.T, cfg guest.Config) {
 		tmp := t.TempDir()
 		t.Setenv("TMPDIR", tmp) // the kernel's processes have it in their command lines
-		ctx, cancel := context.WithCancelCause(t.Context())
+		limited, stop := context.WithTimeout(t.Context(), patience)
+		defer stop()
+		ctx, cancel := context.WithCancelCause(limited)
 		because := errors.New("enough seen")
 		cfg.Job = []string{"/bin/sh", "-c", "sleep 1000 & kill -STOP $! ; echo ready; while :; do :; done"}
+		var out bytes.Buffer
 		cfg.Output = writerFunc(func(p []byte) (int, error) {
-			if strings.Contains(string(p), "ready") {
+			out.Write(p) // which may come byte by byte
+			if out.String() == "ready\n" {
 				if len(processesWith(t, tmp)) == 0 {
 					t.Error("no process of the guest found while it runs")
 				}
@@ -113,6 +129,7 @@ func TestIntegrationKill(t *testing.T) {
 		if left := processesWith(t, tmp); len(left) > 0 {
 			t.Errorf("left behind: %q", left)
 		}
+		noChildren(t)
 		if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 			t.Errorf("left behind: %v, %v", left, err)
 		}
@@ -123,6 +140,29 @@ func TestIntegrationKernelThatCannotRun(t *testing.T) {
 	status, err := guest.Run(t.Context(), guest.Config{Kernel: t.TempDir(), Job: []string{"true"}})
 	if err == nil {
 		t.Errorf("status %d without a kernel", status)
+	}
+}
+
+// What QEMU says when it cannot run is in the error.
+func TestIntegrationQEMUThatCannotRun(t *testing.T) {
+	kernel := t.TempDir()
+	for name, script := range map[string]string{"qemu": "echo no memory >&2; exit 1", "virtiofsd": "exec sleep 1000"} {
+		if err := os.WriteFile(filepath.Join(kernel, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, err := guest.Run(t.Context(), guest.Config{Kernel: kernel, Job: []string{"true"}})
+	if !errors.Is(err, guest.ErrNoStatus) || !strings.Contains(err.Error(), "no memory") {
+		t.Errorf("status %d, error %v; want one that is ErrNoStatus and has QEMU's words", status, err)
+	}
+	noChildren(t)
+}
+
+// noChildren reports processes that this one has started and not waited for.
+func noChildren(t *testing.T) {
+	t.Helper()
+	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
+		t.Errorf("wait: %v; want no child left", err)
 	}
 }
 

@@ -40,9 +40,10 @@ func DisableIOUring(t testing.TB) {
 }
 
 // Enter makes a test run in guests instead of on the host: it runs the same test
-// of the same test binary in a guest of each of Kernels, and its subtests there
-// come back as subtests here, below the kernel's name. It returns true in the
-// guest, where the test goes on, and false on the host, where the test is over:
+// of the same test binary in a guest of each of the kernels, by default Kernels, and
+// its subtests there come back as subtests here, below the kernel's name. It returns
+// true in the guest, where the test goes on, and false on the host, where the test is
+// over:
 //
 //	func TestIntegrationCUSE(t *testing.T) {
 //		if !guest.Enter(t) {
@@ -53,19 +54,22 @@ func DisableIOUring(t testing.TB) {
 //
 // The guests run at the same time. The test binary must be without race detector,
 // which needs more address space than the kernel 6.1 has there.
-func Enter(t *testing.T) bool {
+func Enter(t *testing.T, kernels ...string) bool {
 	t.Helper()
 	if Inside() {
 		return true
+	}
+	if len(kernels) == 0 {
+		kernels = Kernels
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := t.Name()
-	for _, kernel := range Kernels {
+	for _, kernel := range kernels {
 		t.Run(kernel, func(t *testing.T) {
-			t.Parallel() // a guest has one processor
+			t.Parallel() // most guests have one processor
 			tests := runTests(t, kernel, self, "-test.run="+exactly(name))
 			if test := tests.find(name); test != nil {
 				test.report(t)

@@ -19,6 +19,9 @@ import (
 // Cache is the directory that scripts/setup-tests fills:
 //
 //	guest/KERNEL/linux           user-mode Linux, KERNEL as in guest.Kernels
+//	guest/KERNEL/vmlinux         or a kernel for QEMU, KERNEL as guest.QEMU,
+//	guest/KERNEL/qemu            with links to the machine's qemu-system-x86_64
+//	guest/KERNEL/virtiofsd       and virtiofsd
 //	guest/KERNEL/modules/*.ko    its modules, uncompressed
 //	clients/NAME/usr/bin/PROG    a jobserver client with its libraries
 //	source/NAME/                 an unpacked source tree, not to be written to
@@ -114,10 +117,18 @@ func Source(t testing.TB, name string) string {
 	return cached(t, "source of "+name, "source", name)
 }
 
-// Guest asks for a guest kernel, one of guest.Kernels, and returns its directory.
+// Guest asks for a guest kernel, one of guest.Kernels or guest.QEMU, and returns its
+// directory. QEMU's asks for root too.
 func Guest(t testing.TB, kernel string) string {
 	t.Helper()
-	return cached(t, "guest kernel "+kernel, "guest", kernel)
+	dir := cached(t, "guest kernel "+kernel, "guest", kernel)
+	if strings.HasPrefix(kernel, "qemu-") {
+		for _, program := range []string{"qemu", "virtiofsd"} {
+			cached(t, "guest kernel "+kernel, "guest", kernel, program)
+		}
+		Root(t)
+	}
+	return dir
 }
 
 // cached asks for a path in the cache directory.

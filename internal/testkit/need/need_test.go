@@ -34,10 +34,14 @@ func TestNeeds(t *testing.T) {
 	wrapper := filepath.Join(cache, "clients/clang-linker-wrapper-22/usr/bin/clang-linker-wrapper")
 	zlib := filepath.Join(cache, "source/zlib")
 	guest := filepath.Join(cache, "guest/6.1")
-	for _, dir := range []string{make44, wrapper, zlib, guest} {
+	qemu := filepath.Join(cache, "guest/qemu-6.12")
+	for _, dir := range []string{make44, wrapper, zlib, guest, qemu} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink("/no/such/program", filepath.Join(qemu, "qemu")); err != nil {
+		t.Fatal(err)
 	}
 	t.Setenv("STEVE_TEST_CACHE", cache)
 	tests := []struct {
@@ -53,6 +57,7 @@ func TestNeeds(t *testing.T) {
 		{"no client", func(t testing.TB) string { return need.Client(t, "ninja-1.13") }, "", "client ninja-1.13: "},
 		{"no source", func(t testing.TB) string { return need.Source(t, "gzip") }, "", "source of gzip: "},
 		{"no guest", func(t testing.TB) string { return need.Guest(t, "newest") }, "", "guest kernel newest: "},
+		{"guest without QEMU", func(t testing.TB) string { return need.Guest(t, "qemu-6.12") }, "", "guest kernel qemu-6.12: "},
 		{"no tool", func(t testing.TB) string { return need.Tool(t, "no-such-tool") }, "", "no-such-tool on PATH"},
 	}
 	for _, tt := range tests {

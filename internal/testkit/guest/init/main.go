@@ -68,7 +68,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := enterRoot(j.Share); err != nil {
+	if err := enterRoot(j); err != nil {
 		return err
 	}
 	if err := upLoopback(); err != nil {
@@ -103,6 +103,9 @@ func (m mount) do() error {
 func loadModules() error {
 	for _, name := range job.ModuleNames {
 		f, err := os.Open(filepath.Join(job.Modules, name+".ko"))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // built in
+		}
 		if err != nil {
 			return err
 		}
@@ -116,10 +119,10 @@ func loadModules() error {
 }
 
 // enterRoot makes the job's root and changes to it. Its / is the host's, with
-// the guest's own /proc, /sys, /dev and /run, and share of the host writable.
-func enterRoot(share string) error {
+// the guest's own /proc, /sys, /dev and /run, and the job's share writable.
+func enterRoot(j job.Job) error {
 	mounts := []mount{
-		{"none", "/host", "hostfs", unix.MS_RDONLY, "/"},
+		{j.RootFS.Source, "/host", j.RootFS.Type, unix.MS_RDONLY, j.RootFS.Data},
 		{"tmpfs", "/over", "tmpfs", 0, ""},
 	}
 	for _, m := range mounts {
@@ -142,8 +145,8 @@ func enterRoot(share string) error {
 		{"devpts", root + "/dev/pts", "devpts", 0, "ptmxmode=0666,mode=0620"},
 		{"cgroup2", root + "/sys/fs/cgroup", "cgroup2", 0, ""},
 	}
-	if share != "" {
-		mounts = append(mounts, mount{"none", root + share, "hostfs", 0, share})
+	if j.Share != "" {
+		mounts = append(mounts, mount{j.ShareFS.Source, root + j.Share, j.ShareFS.Type, 0, j.ShareFS.Data})
 	}
 	for _, m := range mounts {
 		if err := m.do(); err != nil {

@@ -6,10 +6,10 @@ package job
 // Paths in the initramfs.
 const (
 	File    = "/job.json"
-	Modules = "/modules" // directory of NAME.ko for each of ModuleNames
+	Modules = "/modules" // directory of NAME.ko for those of ModuleNames that the kernel has not built in
 )
 
-// ModuleNames are the kernel modules of a guest, in the order to load them.
+// ModuleNames are the kernel modules that a guest needs, in the order to load them.
 var ModuleNames = []string{"fuse", "cuse", "overlay"}
 
 // Serial lines of the guest; the host has a pipe at the other end. The console
@@ -25,4 +25,10 @@ type Job struct {
 	Env     []string // all of it
 	WorkDir string   // "" is /
 	Share   string   // directory of the host, mounted for writing at the same path; "" is none
+
+	RootFS  FS // the host's /
+	ShareFS FS // the directory Share
 }
+
+// An FS is how the guest gets at a directory of the host, in the words of mount(2).
+type FS struct{ Type, Source, Data string }
