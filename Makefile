@@ -3,6 +3,7 @@
 # make check    the fast loop: formatting, vet, staticcheck, unit tests. No network, no root
 # make test     sets up what tests need, then runs all of them; FUZZTIME=5s for each fuzz target
 # make matrix   tries every client with every kind of jobserver, and writes the table in README; root, and a while
+# make torture  kills a steve 10,000 times under load; root, and half an hour
 # make bench    see bench/bench.mk
 # make install  see install.mk
 # make clean
@@ -19,7 +20,7 @@ GO_LDFLAGS  ?= -s -w
 CGO_ENABLED ?= 0
 build_flags  = -trimpath -ldflags="$(GO_LDFLAGS)"
 
-.PHONY: build run check test matrix clean
+.PHONY: build run check test matrix torture clean
 
 build:
 	CGO_ENABLED=$(CGO_ENABLED) $(GO) build $(build_flags) -o bin/ ./cmd/...
@@ -39,6 +40,10 @@ test:
 matrix:
 	scripts/setup-tests --matrix
 	$(GO) test -v -count=1 -timeout=60m -run='^TestIntegrationMatrix$$' ./internal/testkit/matrix -args -whole -readme
+
+torture:
+	scripts/setup-tests
+	$(GO) test -v -count=1 -timeout=60m -run='^TestIntegrationTortureFUSE$$' ./internal/testkit/torture -args -kills=10000
 
 clean:
 	rm -rf bin

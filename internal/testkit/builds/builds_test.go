@@ -2,6 +2,7 @@ package builds
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,8 +38,12 @@ func onTransport(t *testing.T, transport string) {
 	case guest.Inside():
 		counts = []int{2} // with 4 there is testKilled
 	}
+	var said map[string][]string
 	for _, n := range counts {
-		t.Run(fmt.Sprintf("together with %d", n), func(t *testing.T) { testTogether(t, transport, n) })
+		t.Run(fmt.Sprintf("together with %d", n), func(t *testing.T) { said = together(t, jobs.StartSteve(t, transport, n)) })
+	}
+	if !guest.Inside() {
+		t.Run("steve is killed", func(t *testing.T) { testOutlive(t, transport, said) })
 	}
 	t.Run("one is killed", func(t *testing.T) { testKilled(t, transport) })
 	t.Run("clients", func(t *testing.T) { testClients(t, transport) })
@@ -105,9 +110,10 @@ func finish(t *testing.T, s *jobs.Server, sites []site, builds []*jobs.Process, 
 	t.Logf("%d builds with %d tokens: at most %d compilers at one time, %d are allowed", len(sites), s.Jobs, peak, most)
 }
 
-func testTogether(t *testing.T, transport string, n int) {
+// together builds all projects at the same time, and returns what each build said.
+func together(t *testing.T, s *jobs.Server) map[string][]string {
+	t.Helper()
 	sites, slots := lay(t), jobs.NewCounter(t)
-	s := jobs.StartSteve(t, transport, n)
 	began := time.Now()
 	var builds []*jobs.Process
 	for _, at := range sites {
@@ -115,4 +121,9 @@ func testTogether(t *testing.T, transport string, n int) {
 	}
 	finish(t, s, sites, builds, slots)
 	t.Logf("in %.1f s", time.Since(began).Seconds())
+	said := make(map[string][]string)
+	for i, at := range sites {
+		said[at.name] = unordered(strings.ReplaceAll(builds[i].Output(t), at.dir, "DIR"))
+	}
+	return said
 }

@@ -21,10 +21,12 @@ import (
 	"steve/internal/testkit/need"
 )
 
-// Build builds the program in dir and returns its path.
-func Build(dir string) (string, error) {
+// Build builds the program in dir, as it is installed, and returns its path. It may have build tags.
+func Build(dir string, tags ...string) (string, error) {
 	path := filepath.Join(dir, "steve")
-	out, err := exec.Command("go", "build", "-o", path, "steve/cmd/steve").CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-tags", strings.Join(tags, ","), "-o", path, "steve/cmd/steve")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building steve: %w\n%s", err, out)
 	}
