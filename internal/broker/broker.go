@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"steve/internal/journal"
 	"steve/internal/pool"
 )
 
@@ -44,7 +45,7 @@ type Config struct {
 	Observe func(now time.Duration, e pool.Event, effects []pool.Effect)
 	// Journal has each event before it is acted upon; nil where the pool is to end with the process.
 	Journal *Journal
-	// First are events to step before anything else.
+	// First are events to step before anything else, which follow from the last one in the Journal.
 	First []pool.Event
 }
 
@@ -58,6 +59,7 @@ type Broker struct {
 
 	start  time.Time     // a reading of the clock,
 	offset time.Duration // and the machine's monotonic clock at that time
+	floor  time.Duration // the pool's time at the beginning
 
 	exited  []pool.Client
 	follow  []pool.Event // an event, and those of its effects that could not be carried out
@@ -84,7 +86,7 @@ func New(c Config) (*Broker, error) {
 	}
 	return &Broker{
 		pool: c.Pool, front: c.Front, sample: c.Sample, observe: c.Observe, journal: c.Journal, wakeup: wakeup,
-		start: time.Now(), offset: time.Duration(clock.Nano()), follow: c.First,
+		start: time.Now(), offset: time.Duration(clock.Nano()), floor: c.Pool.Now(), follow: c.First,
 	}, nil
 }
 
@@ -95,18 +97,13 @@ var ErrEnded = errors.New("the broker has ended")
 // nor step it.
 func (b *Broker) Inspect(f func(*pool.Pool)) error {
 	return b.call(func() {
-		b.step(pool.Event{Kind: pool.Tick})
+		b.step(pool.Event{Kind: pool.Tick}, false)
 		f(b.pool)
 	})
 }
 
-// Set changes the fields mask of the limits, which must be valid.
-func (b *Broker) Set(mask pool.Field, l pool.Limits) error {
-	return b.call(func() { b.step(pool.Event{Kind: pool.Set, Mask: mask, Limits: l}) })
-}
-
 // Stop ends every wait and gives nothing any more. Run goes on, and tells so to whoever asks.
-func (b *Broker) Stop() error { return b.call(func() { b.step(pool.Event{Kind: pool.Stop}) }) }
+func (b *Broker) Stop() error { return b.call(func() { b.step(pool.Event{Kind: pool.Stop}, false) }) }
 
 // Quit makes Run return, between two events: all that was asked and is answered has its answer, and nothing is begun.
 func (b *Broker) Quit() error { return b.call(func() { b.quit = true }) }
@@ -159,7 +156,7 @@ func (b *Broker) serve() {
 		{Fd: int32(exits), Events: unix.POLLIN},
 		{Fd: int32(b.wakeup), Events: unix.POLLIN},
 	}
-	b.steps(false)
+	b.followUp()
 	b.exits() // some may have ended before there was a descriptor to poll
 	for !b.quit && b.err == nil {
 		more := b.requests()
@@ -180,7 +177,7 @@ func (b *Broker) serve() {
 func (b *Broker) exits() {
 	b.exited = b.front.Exited(b.exited[:0])
 	for _, c := range b.exited {
-		b.step(pool.Event{Kind: pool.Exit, Client: c})
+		b.step(pool.Event{Kind: pool.Exit, Client: c}, false)
 	}
 }
 
@@ -198,8 +195,7 @@ func (b *Broker) requests() bool {
 			b.journal.received()
 			continue
 		}
-		b.follow = append(b.follow[:0], e)
-		b.steps(true)
+		b.step(e, true)
 	}
 	return true
 }
@@ -226,30 +222,38 @@ func (b *Broker) wait(fds []unix.PollFd, busy bool) {
 		}
 	}
 	if timed && b.now() >= at {
-		b.step(pool.Event{Kind: pool.Tick})
+		b.step(pool.Event{Kind: pool.Tick}, false)
 	}
 }
 
-// step has the pool take e, and what follows from it, and carries out all that is asked.
-func (b *Broker) step(e pool.Event) {
-	b.follow = append(b.follow[:0], e)
-	b.steps(false)
+// step has the pool take e, and what follows from it, and carries out all that is asked. Requested says that e is what a
+// request means.
+func (b *Broker) step(e pool.Event, requested bool) {
+	now := b.now()
+	if b.pool.Stale(now) {
+		load, memory := b.sample()
+		b.follow = b.follow[:0]
+		b.apply(journal.KindEvent, now, pool.Event{Kind: pool.Sample, Load: load, Memory: memory}, false)
+		b.followUp()
+		now = b.now()
+	}
+	b.follow = b.follow[:0]
+	b.apply(journal.KindEvent, now, e, requested)
+	b.followUp()
 }
 
-// steps is step for the events of b.follow. Requested says that the first is what a request means.
-func (b *Broker) steps(requested bool) {
-	for i := 0; i < len(b.follow) && b.err == nil; i++ {
-		now := b.now()
-		if b.pool.Stale(now) {
-			load, memory := b.sample()
-			b.apply(now, pool.Event{Kind: pool.Sample, Load: load, Memory: memory}, false)
-		}
-		b.apply(now, b.follow[i], requested && i == 0)
+// followUp steps what follows from the effects of the last event, and what follows from that.
+func (b *Broker) followUp() {
+	for i := 0; i < len(b.follow); i++ {
+		b.apply(journal.KindFollow, b.now(), b.follow[i], false)
 	}
 }
 
-func (b *Broker) apply(now time.Duration, e pool.Event, requested bool) {
-	b.journal.event(now, e)
+func (b *Broker) apply(k journal.Kind, now time.Duration, e pool.Event, requested bool) {
+	if b.err != nil {
+		return
+	}
+	b.journal.event(k, now, e)
 	if requested {
 		b.journal.received()
 	}
@@ -269,5 +273,6 @@ func (b *Broker) apply(now time.Duration, e pool.Event, requested bool) {
 	}
 }
 
-// now is the monotonic clock of the machine, so that the times of a pool mean the same to another process.
-func (b *Broker) now() time.Duration { return b.offset + time.Since(b.start) }
+// now is the monotonic clock of the machine, so that the times of a pool mean the same to another process. Between the two
+// readings that it is made of this process may have slept, and the pool's time must not go back.
+func (b *Broker) now() time.Duration { return max(b.floor, b.offset+time.Since(b.start)) }

@@ -23,10 +23,10 @@ type Journal struct {
 	failed bool
 }
 
-// event writes e down. It must come before the pool's step, and so before all that follows from it.
-func (j *Journal) event(now time.Duration, e pool.Event) {
+// event writes e down. It must come before the pool's step, and so before all that comes of it.
+func (j *Journal) event(k journal.Kind, now time.Duration, e pool.Event) {
 	if j != nil {
-		j.Append(journal.KindEvent, now, pool.AppendEvent(j.Room(), e))
+		j.Append(k, now, pool.AppendEvent(j.Room(), e))
 	}
 }
 
@@ -43,7 +43,7 @@ func (j *Journal) Note(f journal.Fact) {
 }
 
 // Checkpoint replaces all that is written down by what it comes to. It must not be called between an event and those that
-// follow from it, which come about again only where that event is the last. The snapshot leads with the number of the rules
+// follow from it, which come about again as long as it is the last that does not. The snapshot leads with the number of the rules
 // by which the events after it are to be replayed.
 func (j *Journal) Checkpoint(p *pool.Pool) {
 	j.Snapshot(p.AppendState(binary.NativeEndian.AppendUint32(j.SnapshotRoom(), pool.Rules)))
@@ -68,9 +68,12 @@ func (j *Journal) trim(p *pool.Pool) {
 type Past struct {
 	Pool  *pool.Pool
 	Facts []journal.Fact
-	// Last is the last event, of kind 0 if there was none since the last checkpoint, and Effects are its effects.
-	Last    pool.Event
+	// Last is the last event that did not follow from another, of kind 0 if there was none since the last checkpoint.
+	Last pool.Event
+	// Effects are those of Last and of what followed from it, but for those that came to nothing.
 	Effects []pool.Effect
+	// Events is how many there were since the last checkpoint.
+	Events int
 }
 
 // Recover reads a journal that another process has written. Errors wrap journal.ErrRefused.
@@ -92,7 +95,6 @@ func Recover(j *journal.Journal) (*Past, error) {
 	if p.Pool, err = pool.Restore(state); err != nil {
 		return refuse(err)
 	}
-	var effects []pool.Effect
 	for r := range records {
 		if r.Kind == journal.KindFact {
 			f, err := journal.ParseFact(r.Data)
@@ -105,11 +107,17 @@ func Recover(j *journal.Journal) (*Past, error) {
 		if rules != pool.Rules { // a snapshot alone would do: that is what a planned end leaves
 			return refuse(fmt.Errorf("it was written by a steve with other rules (%d, not %d), which was killed", rules, pool.Rules))
 		}
-		if p.Last, err = pool.DecodeEvent(r.Data); err != nil {
+		e, err := pool.DecodeEvent(r.Data)
+		if err != nil {
 			return refuse(err)
 		}
-		effects = p.Pool.Step(r.Now, p.Last)
+		p.Events++
+		if r.Kind == journal.KindEvent {
+			p.Last, p.Effects = e, p.Effects[:0]
+		} else if e.Ticket != 0 { // the grant that it says was not delivered
+			p.Effects = slices.DeleteFunc(p.Effects, func(f pool.Effect) bool { return f.Ticket == e.Ticket })
+		}
+		p.Effects = append(p.Effects, p.Pool.Step(r.Now, e)...)
 	}
-	p.Effects = slices.Clone(effects)
 	return p, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,9 +51,11 @@ func (m *mortal) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// live serves all that the kernel has, from where the journal ends, and returns false if it was killed. Of its past it has
-// the journal alone.
-func live(t *testing.T, j *journal.Journal, kernel fuseconn.Device) (lives bool) {
+// An observer is a Config.Observe.
+type observer func(time.Duration, pool.Event, []pool.Effect)
+
+// born returns a broker that goes on from where the journal ends. Of its past it has the journal alone.
+func born(t *testing.T, j *journal.Journal, kernel fuseconn.Device, observe observer) *Broker {
 	t.Helper()
 	past := &Past{Pool: pool.New(pool.DefaultLimits(2))}
 	if !j.Empty() {
@@ -68,8 +71,27 @@ func live(t *testing.T, j *journal.Journal, kernel fuseconn.Device) (lives bool)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
 	book.Facts = server.Facts
+	b, err := New(Config{Pool: past.Pool, Front: server, Journal: book, Observe: observe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(b.wakeup) })
+	if j.Empty() {
+		book.Checkpoint(past.Pool)
+		return b
+	}
+	b.follow, err = server.Restore(front.Past{
+		Facts: past.Facts, Effects: past.Effects, Ticket: past.Last.Ticket, Received: j.Received,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// lives has f serve, and returns false if it was killed.
+func lives(f func()) (lives bool) {
 	defer func() {
 		switch p := recover(); p {
 		case nil:
@@ -79,27 +101,20 @@ func live(t *testing.T, j *journal.Journal, kernel fuseconn.Device) (lives bool)
 			panic(p)
 		}
 	}()
-	var first []pool.Event
-	if j.Empty() {
-		book.Checkpoint(past.Pool)
-	} else if first, err = server.Restore(front.Past{
-		Facts: past.Facts, Effects: past.Effects, Ticket: past.Last.Ticket, Received: j.Received,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	b, err := New(Config{Pool: past.Pool, Front: server, Journal: book, First: first})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(b.wakeup)
-	b.steps(false)
+	f()
+	return true
+}
+
+// serveAll serves all that the kernel has.
+func (b *Broker) serveAll(t *testing.T) {
+	t.Helper()
+	b.followUp()
 	b.exits()
 	for b.requests() {
 	}
 	if b.err != nil {
 		t.Fatal(b.err)
 	}
-	return true
 }
 
 // conversation is what three processes ask of a steve with two tokens, with all that a server must not forget.
@@ -156,11 +171,10 @@ func conversation(a, b, c uint32) [][]byte {
 	}
 }
 
-// TestTakeover kills the server of a conversation at every moment of it, and then its successor at one of its own. All are
-// to get the answers that they get from one that lives.
-func TestTakeover(t *testing.T) {
-	var pids []uint32
-	for range 3 {
+// processes starts n of them, which end with the test, and returns their ids.
+func processes(t *testing.T, n int) (pids []uint32) {
+	t.Helper()
+	for range n {
 		cmd := exec.Command("cat")
 		if _, err := cmd.StdinPipe(); err != nil {
 			t.Fatal(err)
@@ -168,10 +182,19 @@ func TestTakeover(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer cmd.Wait()
-		defer cmd.Process.Kill()
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+		})
 		pids = append(pids, uint32(cmd.Process.Pid))
 	}
+	return pids
+}
+
+// TestTakeover kills the server of a conversation at every moment of it, and then its successor at one of its own. All are
+// to get the answers that they get from one that lives.
+func TestTakeover(t *testing.T) {
+	pids := processes(t, 3)
 	messages := conversation(pids[0], pids[1], pids[2])
 	// talk returns all answers, and whether both servers were killed in time.
 	talk := func(first, second int) (answers map[uint64]string, killed bool) {
@@ -185,8 +208,15 @@ func TestTakeover(t *testing.T) {
 		kernel.Queue(messages...)
 		killed = true
 		for _, left := range []int{first, second, -1} { // who is left less than no time is never killed
-			if left != 0 && live(t, j, &mortal{kernel, left}) && left > 0 {
+			if left == 0 {
+				continue
+			}
+			var b *Broker
+			if lives(func() { b = born(t, j, &mortal{kernel, left}, nil); b.serveAll(t) }) && left > 0 {
 				killed = false
+			}
+			if b != nil {
+				b.front.(*front.Server).Close()
 			}
 			kernel.Kill()
 		}
@@ -221,4 +251,77 @@ func TestTakeover(t *testing.T) {
 		}
 	}
 	t.Logf("%d times killed", kills)
+}
+
+// TestTakeoverAmongFollowUps kills a server between two events that follow from one: neither of two processes that were
+// granted a token could be watched, for want of descriptors.
+func TestTakeoverAmongFollowUps(t *testing.T) {
+	for dies := 1; dies <= 3; dies++ { // the third time it lives
+		kernel := fakekernel.New(t)
+		j, err := journal.Create(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			j.Close()
+			unix.Close(j.FD())
+		})
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		free, err := unix.Dup(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(free)
+		few := limit
+		few.Cur = uint64(free) + 8 // the last 16 are not for watching processes
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+			t.Fatal(err)
+		}
+		granted, refused := 0, 0
+		b := born(t, j, kernel, func(_ time.Duration, e pool.Event, effects []pool.Effect) {
+			if len(effects) == 2 && effects[0].Kind == pool.Grant && effects[1].Kind == pool.Grant {
+				granted = 2
+			}
+			if granted == 2 && e.Kind == pool.Refuse {
+				if refused++; refused == dies {
+					panic(killed{})
+				}
+			}
+		})
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		for i, pid := range processes(t, 2) {
+			kernel.Queue(fakekernel.BuildRead(fusewire.Header{Unique: 2 + 2*uint64(i), NodeID: 1, PID: pid},
+				fusewire.ReadIn{Fh: 1, Size: 1, ReadFlags: fusewire.ReadLockOwner}))
+		}
+		lives(func() {
+			b.serveAll(t)
+			for refused < 2 { // both are granted at a time when those that were refused may try again
+				at, timed := b.pool.Next()
+				if !timed {
+					t.Fatal("nobody is to be granted anything")
+				}
+				b.floor = at
+				b.step(pool.Event{Kind: pool.Tick}, false)
+			}
+		})
+		b.front.(*front.Server).Close()
+		kernel.Kill()
+		heir := born(t, j, kernel, nil)
+		defer heir.front.(*front.Server).Close()
+		heir.serveAll(t)
+		if at, timed := heir.pool.Next(); timed {
+			heir.floor = at
+			heir.step(pool.Event{Kind: pool.Tick}, false)
+		}
+		for _, unique := range []uint64{2, 4} {
+			if r, ok := kernel.Reply(unique); !ok || r.Errno != 0 || heir.pool.Held() != 2 {
+				t.Errorf("killed at refusal %d: %d tokens held, answer to %d: %t, %v", dies, heir.pool.Held(), unique, ok, r.Errno)
+			}
+		}
+	}
 }

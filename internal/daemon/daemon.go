@@ -98,7 +98,7 @@ func (d *daemon) alone() (err error) {
 	if err := d.dropPrivileges(t); err != nil {
 		return err
 	}
-	s, err := d.newService(t, nil, true)
+	s, err := d.newService(t, nil)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (d *daemon) keep() (status int, err error) {
 		return 1, errors.Join(err, t.Close())
 	}
 	j.Close() // it is for the workers to map
-	if err := journal.Keep(j.FD()); err != nil {
+	if err := journal.LockKeeper(j.FD()); err != nil {
 		return 1, errors.Join(err, t.Close())
 	}
 	serving := d.serving(t)
@@ -152,6 +152,7 @@ func (d *daemon) keepOn() (status int, err error) {
 func (d *daemon) supervise(t *token, c keeper.Config) (status int, err error) {
 	defer func() { err = errors.Join(err, t.Close()) }()
 	c.Signals, c.Log = d.signals, d.log
+	c.Stopping = func() { d.notify("STOPPING=1") }
 	if c.Disk, err = os.Executable(); err != nil {
 		return 1, err
 	}
@@ -169,8 +170,10 @@ func (d *daemon) serving(t *token) func() {
 			return
 		}
 		done = true
-		fmt.Fprintf(d.stdout, "steve running on %s for %d jobs\nat least %d jobs will be always available\n",
-			t.Path, d.Limits.Jobs, min(d.Limits.MinJobs, d.Limits.Jobs))
+		go func() { // apart, as standard output may block
+			fmt.Fprintf(d.stdout, "steve running on %s for %d jobs\nat least %d jobs will be always available\n",
+				t.Path, d.Limits.Jobs, min(d.Limits.MinJobs, d.Limits.Jobs))
+		}()
 		d.notify("READY=1")
 	}
 }

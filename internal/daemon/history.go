@@ -68,18 +68,18 @@ func (h history) facts(dst []journal.Fact) []journal.Fact {
 }
 
 // changed is the event that makes what differs in a new command line hold. What stevie has set stays otherwise.
-func (h history) changed(options pool.Limits) pool.Event {
+func changed(was, options pool.Limits) pool.Event {
 	e := pool.Event{Kind: pool.Set, Limits: options}
 	for _, f := range []struct {
 		bit     pool.Field
 		differs bool
 	}{
-		{pool.FieldJobs, options.Jobs != h.options.Jobs},
-		{pool.FieldMinJobs, options.MinJobs != h.options.MinJobs},
-		{pool.FieldLoadAverage, options.LoadAverage != h.options.LoadAverage},
-		{pool.FieldRecheckTimeout, options.RecheckTimeout != h.options.RecheckTimeout},
-		{pool.FieldMinMemory, options.MinMemory != h.options.MinMemory},
-		{pool.FieldPerProcess, options.PerProcess != h.options.PerProcess},
+		{pool.FieldJobs, options.Jobs != was.Jobs},
+		{pool.FieldMinJobs, options.MinJobs != was.MinJobs},
+		{pool.FieldLoadAverage, options.LoadAverage != was.LoadAverage},
+		{pool.FieldRecheckTimeout, options.RecheckTimeout != was.RecheckTimeout},
+		{pool.FieldMinMemory, options.MinMemory != was.MinMemory},
+		{pool.FieldPerProcess, options.PerProcess != was.PerProcess},
 	} {
 		if f.differs {
 			e.Mask |= f.bit

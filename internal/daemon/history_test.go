@@ -22,8 +22,7 @@ func TestHistory(t *testing.T) {
 // Only what differs on the command line changes what holds.
 func TestHistoryChanged(t *testing.T) {
 	options := pool.DefaultLimits(4)
-	h := history{options: options}
-	if e := h.changed(options); e.Mask != 0 {
+	if e := changed(options, options); e.Mask != 0 {
 		t.Errorf("the same options: %v", e)
 	}
 	for bit, change := range map[pool.Field]func(*pool.Limits){
@@ -36,7 +35,7 @@ func TestHistoryChanged(t *testing.T) {
 	} {
 		other := options
 		change(&other)
-		if e := h.changed(other); e.Kind != pool.Set || e.Mask != bit || e.Limits != other {
+		if e := changed(options, other); e.Kind != pool.Set || e.Mask != bit || e.Limits != other {
 			t.Errorf("field %#x: %v", bit, e)
 		}
 	}

@@ -34,9 +34,8 @@ type service struct {
 	history history
 }
 
-// newService returns a service for t that goes on from what the journal says, if it says something. Fresh is what a
-// connection is that nobody has served yet.
-func (d *daemon) newService(t *token, j *journal.Journal, fresh bool) (_ *service, err error) {
+// newService returns a service for t that goes on from what the journal says, if it says something.
+func (d *daemon) newService(t *token, j *journal.Journal) (_ *service, err error) {
 	s := &service{daemon: d, token: t}
 	defer func() {
 		if err != nil {
@@ -52,7 +51,7 @@ func (d *daemon) newService(t *token, j *journal.Journal, fresh bool) (_ *servic
 		if errors.Is(err, journal.ErrRefused) {
 			logRefused(d.log, err)
 			j.Clear()
-			fresh, err = false, nil
+			err = nil
 		}
 		if err != nil {
 			return nil, err
@@ -77,7 +76,7 @@ func (d *daemon) newService(t *token, j *journal.Journal, fresh bool) (_ *servic
 	if err != nil {
 		return nil, err
 	}
-	first, err := s.begin(past, fresh)
+	first, err := s.begin(past)
 	if err != nil {
 		return nil, err
 	}
@@ -98,14 +97,15 @@ func (s *service) conn() *fuseconn.Conn {
 }
 
 // begin makes the server go on from the past, or begin without one, and returns what is to be stepped first.
-func (s *service) begin(past *broker.Past, fresh bool) ([]pool.Event, error) {
+func (s *service) begin(past *broker.Past) ([]pool.Event, error) {
+	was := s.history.options
+	s.history.options = s.Limits
 	if past == nil {
-		if !fresh {
+		if s.journal != nil && s.journal.Cleared() { // there was a server, of which nothing is known
 			if err := s.server.Inherit(); err != nil {
 				return nil, err
 			}
 		}
-		s.history.options = s.Limits
 		if s.journal != nil {
 			s.journal.Received()
 			s.journal.Checkpoint(s.pool)
@@ -118,16 +118,11 @@ func (s *service) begin(past *broker.Past, fresh bool) ([]pool.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e := s.history.changed(s.Limits); e.Mask != 0 {
+	if e := changed(was, s.Limits); e.Mask != 0 {
 		events = append(events, e)
 	}
-	s.history.options = s.Limits
-	if past.Last.Kind == 0 { // nothing comes about by its being the last
+	if past.Events == 0 && len(events) == 0 { // nothing comes about by being the last
 		s.journal.Checkpoint(s.pool)
-	} else {
-		for _, f := range s.history.facts(nil) {
-			s.journal.Note(f)
-		}
 	}
 	return events, nil
 }
@@ -170,6 +165,7 @@ const (
 
 // run serves until it is stopped, by a signal or the keeper, or cannot go on.
 func (s *service) run(words <-chan keeper.Word) (end, error) {
+	isStopped := s.pool.State().Stopped
 	ended := make(chan error, 1)
 	go func() { ended <- s.broker.Run() }()
 	reports := make(chan struct{}, 1)
@@ -187,13 +183,10 @@ func (s *service) run(words <-chan keeper.Word) (end, error) {
 		default: // one is being asked for
 		}
 	}
-	isStopped := s.isStopped() // a question to a broker that has begun to serve
-	if s.journal != nil {
-		s.journal.Settled()
-	}
-	if isStopped { // the last process was killed while it stopped
+	if isStopped { // the last process was killed while it did
 		return stopped, s.stop(ended)
 	}
+	s.settle()
 	for {
 		select {
 		case err := <-ended:
@@ -251,7 +244,9 @@ func (s *service) park(ended <-chan error) error {
 // stop ends a broker that runs: whoever waits is answered, then nobody new can come, and those that have the file open
 // are answered up to the last moment.
 func (s *service) stop(ended <-chan error) error {
-	s.notify("STOPPING=1")
+	if s.start.First() {
+		s.notify("STOPPING=1") // else the keeper does
+	}
 	s.broker.Stop()
 	err := s.token.Remove()
 	s.broker.Quit()
@@ -261,9 +256,17 @@ func (s *service) stop(ended <-chan error) error {
 	return err
 }
 
-func (s *service) isStopped() (is bool) {
-	s.broker.Inspect(func(p *pool.Pool) { is = p.State().Stopped })
-	return is
+// settle notes that this process can go on from the past, when it has begun to.
+func (s *service) settle() {
+	if s.journal == nil {
+		return
+	}
+	s.broker.Inspect(func(*pool.Pool) {
+		for _, f := range s.history.facts(nil) {
+			s.journal.Note(f)
+		}
+		s.journal.Settled()
+	})
 }
 
 // sample reads the machine's load. A reading that fails counts as no load, and is logged once.

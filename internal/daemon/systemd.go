@@ -31,7 +31,7 @@ func (d *daemon) bestKeeper() KeptBy {
 // underSystemd serves a device as one process. That and the journal are in systemd's store, from which the next process of
 // the service has them.
 func (d *daemon) underSystemd() (status int, err error) {
-	t, j, fresh, err := d.fromStore()
+	t, j, err := d.fromStore()
 	if err != nil {
 		return 1, err
 	}
@@ -45,12 +45,11 @@ func (d *daemon) underSystemd() (status int, err error) {
 		return 1, fmt.Errorf("gave up on the builds that use %s, as %d processes in a row could not go on", t.Path, n-1)
 	case n > lastWithPast && !j.Empty():
 		d.startAfresh(j)
-		fresh = false
 	}
 	if err := d.dropPrivileges(t); err != nil {
 		return 1, err
 	}
-	s, err := d.newService(t, j, fresh)
+	s, err := d.newService(t, j)
 	if err != nil {
 		return 1, err
 	}
@@ -81,15 +80,15 @@ const (
 // storedDevice is the name of the device at path in systemd's store.
 func storedDevice(path string) string { return "device" + strings.ReplaceAll(path, "/", ".") }
 
-// fromStore returns the token file and its journal, be it that they were stored or that they are now. Fresh is a device
-// that nobody has served yet.
-func (d *daemon) fromStore() (t *token, j *journal.Journal, fresh bool, err error) {
+// fromStore returns the token file and its journal, be it that they were stored or that they are now.
+func (d *daemon) fromStore() (t *token, j *journal.Journal, err error) {
 	given, err := systemd.Inherited()
 	if err != nil {
 		d.log.Error("what systemd has stored for this service cannot be had", "error", err)
 	}
 	path := cuse.Path(d.DevName)
 	device, book := -1, -1
+	var useless []string
 	for _, g := range given {
 		switch {
 		case g.Name == storedDevice(path) && device < 0 && alive(g.FD):
@@ -98,49 +97,58 @@ func (d *daemon) fromStore() (t *token, j *journal.Journal, fresh bool, err erro
 			book = g.FD
 		default:
 			unix.Close(g.FD)
-			systemd.Remove(g.Name)
+			useless = append(useless, g.Name)
 		}
 	}
-	if device < 0 && book >= 0 { // of a device that is gone
-		unix.Close(book)
-		systemd.Remove(journalFD)
-		book = -1
+	for _, name := range useless { // be there others of the same name: what is of use is stored again
+		systemd.Remove(name)
 	}
-	if fresh = device < 0; fresh {
-		if t, err = openToken(d.Config, d.stderr); err != nil {
-			return nil, nil, false, err
-		}
-		if t.Transport != CUSE {
-			return nil, nil, false, errors.Join(errors.New("systemd can keep a character device only; use --transport cuse or --keeper process"), t.Close())
-		}
-		if err := systemd.Store(storedDevice(path), t.FD); err != nil {
-			return nil, nil, false, errors.Join(err, t.Close())
+	if device < 0 {
+		t, err = openToken(d.Config, d.stderr)
+		if err != nil {
+			return nil, nil, err
 		}
 	} else {
 		t = cuseToken(about{Transport: CUSE, Path: path}, &cuse.Device{Path: path, FD: device})
 	}
-	if book >= 0 {
-		if j, fresh, err = openJournal(book, t, d.log); err == nil {
-			return t, j, fresh, nil
-		}
-		fresh = false
-		logRefused(d.log, err) // it is another's, who cannot be made to give way to ours
-		unix.Close(book)
-		systemd.Remove(journalFD)
-	} else if !fresh {
-		logRefused(d.log, errors.New("systemd has the device, but no journal"))
-	}
-	text, err := json.Marshal(t.about)
-	if err == nil {
-		j, err = journal.Create(text)
+	if t.Transport != CUSE {
+		err = errors.New("systemd can keep a character device only; use --transport cuse or --keeper process")
+	} else {
+		j, err = d.storedJournal(t, device >= 0, book)
 	}
 	if err == nil {
-		err = systemd.Store(journalFD, j.FD())
+		err = errors.Join(systemd.Store(storedDevice(path), t.FD), systemd.Store(journalFD, j.FD()))
 	}
 	if err != nil {
-		return nil, nil, false, errors.Join(err, t.Close())
+		forget(t) // without a journal nobody counts how often this is tried
+		return nil, nil, errors.Join(err, t.Close())
 	}
-	return t, j, fresh, nil
+	return t, j, nil
+}
+
+// storedJournal returns the journal of t behind fd, which is -1 for none, or else a new one. Served says that t had a server.
+func (d *daemon) storedJournal(t *token, served bool, fd int) (*journal.Journal, error) {
+	if served && fd >= 0 {
+		j, err := openJournal(fd, t, d.log)
+		if err == nil {
+			return j, nil
+		}
+		logRefused(d.log, err) // it is another user's, who cannot be made to give way
+	} else if served {
+		logRefused(d.log, errors.New("systemd has the device, but no journal"))
+	}
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+	text, err := json.Marshal(t.about)
+	if err != nil {
+		return nil, err
+	}
+	j, err := journal.Create(text)
+	if err == nil && served {
+		j.Clear()
+	}
+	return j, err
 }
 
 // alive says whether the device behind fd is still there.

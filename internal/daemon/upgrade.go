@@ -18,7 +18,7 @@ import (
 )
 
 // upgradeTimeout is longer than a keeper takes to give up on a program that does not start.
-const upgradeTimeout = 20 * time.Second
+const upgradeTimeout = 15 * time.Second
 
 // Upgrade makes the steve that serves the file of c go on as the program that is installed now, and returns when it has.
 func Upgrade(c Config) error {

@@ -15,6 +15,9 @@ import (
 func (d *daemon) work() (status int, err error) {
 	link := d.start.role.Link()
 	s, err := d.worker(link)
+	if errors.Is(err, journal.ErrLocked) {
+		return 1, nil // another process takes the dead keeper's place
+	}
 	if err != nil {
 		return 1, err // another worker may fare better
 	}
@@ -54,7 +57,7 @@ func (d *daemon) work() (status int, err error) {
 // left.
 func (d *daemon) succeed(s *service) (*service, error) {
 	j := s.journal.Journal
-	if err := journal.Keep(j.FD()); err != nil {
+	if err := journal.LockKeeper(j.FD()); err != nil {
 		return nil, err
 	}
 	d.log.Warn("the keeper was killed, this process takes its place")
@@ -67,7 +70,7 @@ func (d *daemon) succeed(s *service) (*service, error) {
 	if err := j.Lock(true); err != nil {
 		return nil, err
 	}
-	return d.newService(s.token, j, true)
+	return d.newService(s.token, j)
 }
 
 // worker returns the service that is to be run.
@@ -81,19 +84,40 @@ func (d *daemon) worker(link *keeper.Link) (*service, error) {
 	if !ok {
 		return nil, errors.New("no journal to serve by")
 	}
-	j, fresh, err := openJournal(fd, t, d.log)
+	j, err := openJournal(fd, t, d.log)
 	if err != nil {
 		return nil, err
 	}
 	link.Say(keeper.Ready)
-	if err := j.Lock(true); err != nil {
+	if err := d.lock(j, link); err != nil {
 		return nil, err
 	}
 	if role.Fresh && !j.Empty() {
 		d.startAfresh(j)
-		fresh = false
 	}
-	return d.newService(t, j, fresh)
+	return d.newService(t, j)
+}
+
+// lock waits for the lock of the journal, which in an upgrade the last worker still has. When the keeper dies meanwhile one
+// of the two takes its place: ErrLocked says that it is the other.
+func (d *daemon) lock(j *journal.Journal, link *keeper.Link) error {
+	locked := make(chan error, 1)
+	go func() { locked <- j.Lock(true) }()
+	words := link.Words()
+	for {
+		select {
+		case err := <-locked:
+			return err
+		case _, alive := <-words:
+			if alive {
+				continue
+			}
+			if err := journal.LockKeeper(j.FD()); err != nil {
+				return err
+			}
+			return <-locked
+		}
+	}
 }
 
 // startAfresh forgets what made others fail.
@@ -102,26 +126,24 @@ func (d *daemon) startAfresh(j *journal.Journal) {
 	j.Clear()
 }
 
-// openJournal opens the journal of t. One that is refused is made anew, unless another process serves by it. Fresh says
-// that nothing was lost by that.
-func openJournal(fd int, t *token, log *slog.Logger) (j *journal.Journal, fresh bool, err error) {
+// openJournal opens the journal of t. One that is refused is cleared, unless another process serves by it.
+func openJournal(fd int, t *token, log *slog.Logger) (*journal.Journal, error) {
 	text, err := json.Marshal(t.about)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	j, err = journal.Open(fd)
+	j, err := journal.Open(fd)
 	if err == nil && !t.isIn(j.About()) {
 		err = fmt.Errorf("%w: it is of another token file", journal.ErrRefused)
 	}
 	if !errors.Is(err, journal.ErrRefused) {
-		return j, true, err
+		return j, err
 	}
 	if used, locked := journal.Locked(fd); locked != nil || used {
-		return nil, false, errors.Join(err, locked)
+		return nil, errors.Join(err, locked)
 	}
 	logRefused(log, err)
-	j, err = journal.Reset(fd, text)
-	return j, false, err
+	return journal.Reset(fd, text)
 }
 
 // isIn says whether text is about the same token file.

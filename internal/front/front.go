@@ -69,6 +69,7 @@ type Server struct {
 
 	unfinished *fusewire.Request // was read by another server, and is to be served next
 	orphans    bool              // requests that another server read are to be failed
+	sleepers   bool              // open files that another server was to wake are to be woken
 	// What was logged, so that a client that asks again and again fills no log: unseen for good, short until a process
 	// could be watched again.
 	unseen, short bool
@@ -138,8 +139,7 @@ func (s *Server) Next() (e pool.Event, more bool, err error) {
 	} else if err != nil {
 		return pool.Event{}, false, err
 	}
-	if s.orphans {
-		s.orphans = false
+	if s.orphans && req.Opcode != fusewire.OpInterrupt { // which has the number of the request that it is about
 		if err := s.interruptOrphans(req.Unique); err != nil {
 			return pool.Event{}, false, err
 		}
@@ -183,10 +183,9 @@ func (s *Server) event(req fusewire.Request) (pool.Event, error) {
 			return none, s.conn.Refuse(req)
 		}
 		delete(s.reports, in.Fh)
-		h, ok := s.polled[in.Fh]
-		if ok {
+		if h, ok := s.polled[in.Fh]; ok {
 			delete(s.polled, in.Fh)
-			none = pool.Event{Kind: pool.Close, Handle: h}
+			return pool.Event{Kind: pool.Close, Handle: h}, s.conn.Reply(req.Unique, nil)
 		}
 		return none, s.conn.Reply(req.Unique, nil)
 	case fusewire.OpFlush, fusewire.OpFsync, fusewire.OpDestroy:
@@ -325,6 +324,11 @@ func (s *Server) poll(req fusewire.Request) (pool.Event, error) {
 	c, ok, err := s.caller(req)
 	if !ok {
 		return pool.Event{}, err
+	}
+	if s.sleepers {
+		if err := s.wakeOrphans(in.Kh); err != nil {
+			return pool.Event{}, err
+		}
 	}
 	h := pool.Handle(in.Kh)
 	wait := in.Flags&fusewire.PollScheduleNotify != 0

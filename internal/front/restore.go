@@ -15,7 +15,7 @@ import (
 const (
 	factProcess uint8 = iota + 1 // client A has the process id B and started at C, see proc.Process
 	factPolled                   // the open file A polls by the handle B
-	factFirst                    // open files before A are older than the pool
+	factFirst                    // open files before A are older than the pool; B is 1 when interruptOrphans is done
 	FactAttr                     // the token file has the mode A, the owner B and the group C
 	FactDaemon                   // for the daemon: its number A is B
 )
@@ -74,7 +74,7 @@ func (s *Server) adopt(facts []journal.Fact) ([]pool.Event, error) {
 				s.polled[f.A] = pool.Handle(f.B)
 			}
 		case factFirst:
-			s.first = f.A
+			s.first, s.orphans = f.A, f.B == 0
 		default:
 			if s.other != nil {
 				s.other.Restore(f)
@@ -117,7 +117,7 @@ func (s *Server) redo(f pool.Effect) (pool.Event, error) {
 // Facts appends to dst what Restore needs to go on from here.
 func (s *Server) Facts(dst []journal.Fact) []journal.Fact {
 	if s.first != 0 {
-		dst = append(dst, journal.Fact{Kind: factFirst, A: s.first})
+		dst = append(dst, s.firstFact())
 	}
 	for p := range s.procs.All() {
 		if s.pool.Has(pool.Client(p.ID)) {
@@ -139,30 +139,55 @@ func processFact(p proc.Process) journal.Fact {
 	return journal.Fact{Kind: factProcess, A: uint64(p.ID), B: uint64(p.PID), C: p.Start}
 }
 
-// reach is how far back Inherit looks for requests, and how many open files it wakes.
-const reach = 1 << 19
+func (s *Server) firstFact() journal.Fact {
+	f := journal.Fact{Kind: factFirst, A: s.first}
+	if !s.orphans {
+		f.B = 1
+	}
+	return f
+}
+
+// How far back those that wait for another server are looked for, from the last request or open file, and how many open
+// files are woken before there is one to go back from.
+const (
+	reach      = 1 << 18
+	firstReach = 1 << 14
+)
 
 // Inherit makes s, which has served nothing yet and whose pool is new, serve a connection that another Server had of which
-// nothing is known. Those who wait for an answer from that one, or for it to wake them, are made to ask again; what they
-// return that the pool does not know of is accepted. Facts has more to say after it.
+// nothing is known. Those who wait for an answer from that one, or for it to wake them, are made to ask again, as far as
+// they are found, when somebody asks for something; what they return that the pool does not know of is accepted. Facts has
+// more to say after it.
 func (s *Server) Inherit() error {
 	s.first, s.orphans = s.lastFh+1, true
-	for kh := uint64(1); kh <= reach; kh++ { // the kernel numbers open files from 1 (fuse_file_alloc)
-		if err := s.conn.WakePollers(kh); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.wakeOrphans(firstReach)
 }
 
 // interruptOrphans fails the requests before unique, the first to be read. The kernel numbers requests by even numbers, as
 // they come, and does not mind an answer to one that was answered.
 func (s *Server) interruptOrphans(unique uint64) error {
+	s.orphans, s.sleepers = false, true
 	for u := unique &^ 1; u > 2 && unique-u < 2*reach; {
 		u -= 2
+		if s.pool.Pending(pool.Ticket(u)) {
+			continue // another server was here, and could not finish this
+		}
 		if err := s.conn.Fail(u, syscall.EINTR); err != nil && !errors.Is(err, fuseconn.ErrGone) {
 			return err
 		}
+	}
+	s.note(s.firstFact())
+	return nil
+}
+
+// wakeOrphans wakes the open files up to kh, which the kernel numbers from 1, as they are opened (fuse_file_alloc).
+func (s *Server) wakeOrphans(kh uint64) error {
+	s.sleepers = false
+	for left := reach; kh > 0 && left > 0; left-- {
+		if err := s.conn.WakePollers(kh); err != nil {
+			return err
+		}
+		kh--
 	}
 	return nil
 }

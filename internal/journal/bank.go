@@ -76,6 +76,8 @@ const (
 	KindEvent Kind = 1 + iota
 	// KindFact is a Fact.
 	KindFact
+	// KindFollow is an event that followed from carrying out the effects of the last KindEvent.
+	KindFollow
 )
 
 // A bank as its writer knows it.

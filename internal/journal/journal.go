@@ -39,19 +39,24 @@ const (
 
 // The header. All of it but the last word is written once. Magic and version stay where they are in all versions.
 const (
-	magicAt      = 0 // 8 bytes
-	versionAt    = 8
-	bootAt       = 12 // as the kernel prints it
-	bootSize     = 36
-	aboutLenAt   = 48
-	aboutAt      = 52
-	headerSumAt  = aboutAt + MaxAbout // CRC-32C of all before
-	activeAt     = headerSumAt + 4    // names the bank that counts
-	headerSize   = activeAt + 4
-	attemptsAt   = headerSize // see Attempt
-	magic        = "stevejnl"
-	requestSize  = 80 // what Received zeroes: the header of a request and the arguments of the longest one that is needed
-	emptyJournal = 0x55aa55aa
+	magicAt     = 0 // 8 bytes
+	versionAt   = 8
+	bootAt      = 12 // as the kernel prints it
+	bootSize    = 36
+	aboutLenAt  = 48
+	aboutAt     = 52
+	headerSumAt = aboutAt + MaxAbout // CRC-32C of all before
+	activeAt    = headerSumAt + 4    // names the bank that counts
+	headerSize  = activeAt + 4
+	attemptsAt  = headerSize // see Attempt
+	magic       = "stevejnl"
+	requestSize = 80 // what Received zeroes: the header of a request and the arguments of the longest one that is needed
+)
+
+// What the active word is as long as there is no bank that counts: of a new journal, and of one that had something in it.
+const (
+	emptyJournal   = 0x55aa55aa
+	clearedJournal = 0xaa55aa55
 )
 
 // activeBank are the values of the active word for either bank. All its values differ in many bits, so that a flipped one
@@ -150,7 +155,11 @@ func Reset(fd int, about []byte) (*Journal, error) {
 	if err := lock(fd, serverByte, true); err != nil {
 		return nil, err
 	}
-	return format(fd, about)
+	j, err := format(fd, about)
+	if err == nil {
+		j.Clear()
+	}
+	return j, err
 }
 
 // format makes a file an empty journal.
@@ -226,11 +235,17 @@ func (j *Journal) FD() int { return j.fd }
 // About is what was said about the journal when it was made.
 func (j *Journal) About() []byte { return j.about }
 
-// Empty says that no snapshot was ever committed.
-func (j *Journal) Empty() bool { return j.active.Load() == emptyJournal }
+// Empty says that no snapshot was committed since the journal was made, or cleared.
+func (j *Journal) Empty() bool {
+	active := j.active.Load()
+	return active == emptyJournal || active == clearedJournal
+}
 
 // Clear makes j an empty journal.
-func (j *Journal) Clear() { j.active.Store(emptyJournal) }
+func (j *Journal) Clear() { j.active.Store(clearedJournal) }
+
+// Cleared says that j is empty because it was made so, by Clear or Reset.
+func (j *Journal) Cleared() bool { return j.active.Load() == clearedJournal }
 
 // Attempt counts the processes that were about to go on by this journal since one was seen to be able to, this one
 // included, and returns their number.

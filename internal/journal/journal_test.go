@@ -366,14 +366,18 @@ func TestClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.Clear()
-	if !j.Empty() || !open(t, j.FD()).Empty() {
-		t.Error("it is not empty")
+	if again := open(t, j.FD()); !j.Empty() || !j.Cleared() || !again.Empty() || !again.Cleared() {
+		t.Error("it is not empty, or not known to have been cleared")
 	}
 	j.Snapshot([]byte("another"))
 	if err := j.Switch(); err != nil {
 		t.Fatal(err)
 	}
-	if got, _, err := open(t, j.FD()).Read(); string(got) != "another" || err != nil {
-		t.Errorf("%q, %v", got, err)
+	again := open(t, j.FD())
+	if got, _, err := again.Read(); string(got) != "another" || err != nil || again.Cleared() {
+		t.Errorf("%q, %v, cleared %t", got, err, again.Cleared())
+	}
+	if create(t).Cleared() {
+		t.Error("a new one was cleared")
 	}
 }

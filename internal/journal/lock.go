@@ -16,9 +16,9 @@ const (
 	keeperByte
 )
 
-// Keep makes this process the one that keeps the journal behind fd while nobody serves, or returns ErrLocked. It is so
+// LockKeeper makes this process the one that keeps the journal behind fd while nobody serves, or returns ErrLocked. It is so
 // until it ends, or closes a descriptor of that file.
-func Keep(fd int) error { return lock(fd, keeperByte, false) }
+func LockKeeper(fd int) error { return lock(fd, keeperByte, false) }
 
 // Lock keeps every other process from serving, those too that got the very descriptor passed: a record lock belongs to the
 // process, unlike those of flock(2), which go with the open file and so exclude no heir (F_SETLK in fcntl(2)). It ends

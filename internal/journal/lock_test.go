@@ -28,7 +28,7 @@ func lockChild(*progress) error {
 		case "unlock":
 			err = j.Unlock()
 		case "keep":
-			err = Keep(j.FD())
+			err = LockKeeper(j.FD())
 		}
 		switch {
 		case errors.Is(err, ErrLocked):
@@ -174,7 +174,7 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(false) // our own
-	if err := Keep(j.FD()); err != nil {
+	if err := LockKeeper(j.FD()); err != nil {
 		t.Fatal(err)
 	}
 	other.tell(t, "keep")

@@ -27,7 +27,9 @@ type Config struct {
 	Signals <-chan os.Signal
 	// Serving is called with the process id of each worker that serves, from then on.
 	Serving func(pid int)
-	Log     *slog.Logger
+	// Stopping is called when a user wants it all to end.
+	Stopping func()
+	Log      *slog.Logger
 }
 
 // bounds are how long a keeper waits for what.
@@ -46,8 +48,11 @@ var defaultBounds = bounds{
 	outage: 10 * time.Second, start: 5 * time.Second, park: 2 * time.Second, stop: 10 * time.Second, stopped: time.Second,
 }
 
-// freshAfter is how many workers in a row come to nothing before the next is told to start with nothing.
+// freshAfter is how many workers in a row crash before the next is told to start with nothing.
 const freshAfter = 5
+
+// panicked is the exit status of a Go program that panics. One that ends with another has its reasons, and they may pass.
+const panicked = 2
 
 // Keep keeps a worker running until one ends for good or none can serve. No worker lives when it returns. Status is the
 // exit status for this process; an error says why it gave up, and has not been printed.
@@ -184,9 +189,6 @@ func (k *keeper) force(now time.Time) {
 func (k *keeper) startNext(now time.Time) {
 	role := k.Role
 	role.Fresh = k.deaths >= freshAfter
-	if role.Fresh {
-		k.Log.Error("starting fresh, as workers keep dying", "deaths", k.deaths)
-	}
 	p, err := startWorker(k.self, role)
 	if err != nil {
 		k.failed(err.Error())
@@ -229,6 +231,9 @@ func (k *keeper) signalled(s os.Signal) {
 		k.Log.Info("stopping", "signal", s.String())
 		if k.stopBy.IsZero() {
 			k.stopBy = time.Now().Add(k.stop)
+			if k.Stopping != nil {
+				k.Stopping()
+			}
 		}
 		if k.serving() {
 			k.say(k.current, Stop) // else the one that serves next is told
@@ -261,6 +266,9 @@ func (k *keeper) nowServing() {
 	k.Log.Info("worker serves", "pid", p.pid)
 	if p.trial {
 		p.trial, k.upgraded = false, true
+	}
+	if k.deaths >= freshAfter { // it is fresh
+		k.deaths = 0
 	}
 	if k.Serving != nil {
 		k.Serving(p.pid)
@@ -344,7 +352,9 @@ func (k *keeper) count(p *process, status unix.WaitStatus, now time.Time) {
 		}
 	default:
 		k.failed(p.describe(status))
-		k.deaths++
+		if status.Signaled() || status.ExitStatus() == panicked {
+			k.deaths++
+		}
 		k.startAt = now.Add(k.backoff())
 	}
 }

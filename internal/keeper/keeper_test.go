@@ -37,11 +37,11 @@ func TestCount(t *testing.T) {
 		delay            time.Duration
 		down             bool // counts as the last that served
 	}{
-		{name: "crashed at start", served: never, status: exited(3), failures: 5, deaths: 5, delay: 160 * time.Millisecond},
+		{name: "gave up at start", served: never, status: exited(3), failures: 5, deaths: 4, delay: 160 * time.Millisecond},
 		{name: "panicked at start", served: never, status: exited(2), failures: 5, deaths: 5, delay: 160 * time.Millisecond},
 		{name: "killed at start", served: never, status: signalled(unix.SIGKILL), failures: 4, deaths: 4},
 		{name: "hung at start", served: never, overdue: true, status: signalled(unix.SIGKILL), failures: 5, deaths: 5, delay: 160 * time.Millisecond},
-		{name: "parked at start", served: never, status: exited(Parked), failures: 5, deaths: 5, delay: 160 * time.Millisecond},
+		{name: "parked at start", served: never, status: exited(Parked), failures: 5, deaths: 4, delay: 160 * time.Millisecond},
 		{name: "crashed at once", served: 99 * time.Millisecond, status: signalled(unix.SIGSEGV), failures: 5, deaths: 5, delay: 160 * time.Millisecond},
 		{name: "killed at once", served: time.Millisecond, status: signalled(unix.SIGKILL), failures: 4, deaths: 4, down: true},
 		{name: "parked at once", served: time.Millisecond, status: exited(Parked), failures: 4, deaths: 4, down: true},

@@ -150,6 +150,9 @@ func (p *Pool) Stale(now time.Duration) bool {
 	return p.limited() && (!p.known || now-p.sampled >= p.limits.RecheckTimeout)
 }
 
+// Now is the time of the last Step, or 0.
+func (p *Pool) Now() time.Duration { return p.now }
+
 // Limits are the settings in force.
 func (p *Pool) Limits() Limits { return p.limits }
 

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,32 +43,6 @@ func Store(name string, fd int) error {
 
 // Remove has the service manager close all it keeps by that name.
 func Remove(name string) error { return send("FDSTOREREMOVE=1\nFDNAME=" + name) }
-
-// Barrier returns when the service manager has done all that it was sent before, or after the timeout, with an error.
-func Barrier(timeout time.Duration) error {
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return fmt.Errorf("pipe: %w", err)
-	}
-	defer unix.Close(p[0])
-	err := send("BARRIER=1", p[1]) // which the manager closes, and then nobody has it
-	unix.Close(p[1])
-	if err != nil {
-		return err
-	}
-	deadline := time.Now().Add(timeout)
-	for {
-		left := max(0, time.Until(deadline))
-		switch n, err := unix.Poll([]unix.PollFd{{Fd: int32(p[0])}}, int((left + time.Millisecond - 1).Milliseconds())); {
-		case n > 0:
-			return nil
-		case err == nil:
-			return fmt.Errorf("the service manager does not answer within %v", timeout)
-		case err != unix.EINTR:
-			return fmt.Errorf("poll: %w", err)
-		}
-	}
-}
 
 // send sends one message, with descriptors. It blocks while the manager has too many to read.
 func send(state string, fds ...int) error {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,9 +107,8 @@ func TestNoManager(t *testing.T) {
 		t.Errorf("Notify: %v", err)
 	}
 	for name, err := range map[string]error{
-		"Store":   Store("device", fd),
-		"Remove":  Remove("device"),
-		"Barrier": Barrier(time.Minute),
+		"Store":  Store("device", fd),
+		"Remove": Remove("device"),
 	} {
 		if !errors.Is(err, ErrNoManager) {
 			t.Errorf("%s: %v, want %v", name, err, ErrNoManager)
@@ -119,27 +117,5 @@ func TestNoManager(t *testing.T) {
 	t.Setenv(socketVar, filepath.Join(t.TempDir(), "nobody"))
 	if err := Notify("READY=1"); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("Notify with a manager that is gone: %v", err)
-	}
-}
-
-func TestBarrier(t *testing.T) {
-	m := newManager(t, filepath.Join(t.TempDir(), "notify"))
-	passed := make(chan error)
-	go func() { passed <- Barrier(time.Minute) }()
-	state, fds := m.receive()
-	if state != "BARRIER=1" || len(fds) != 1 {
-		t.Fatalf("the manager got %q with %d descriptors", state, len(fds))
-	}
-	select {
-	case err := <-passed:
-		t.Fatalf("the barrier was passed before the manager was there: %v", err)
-	case <-time.After(10 * time.Millisecond):
-	}
-	unix.Close(fds[0])
-	if err := <-passed; err != nil {
-		t.Error(err)
-	}
-	if err := Barrier(time.Millisecond); err == nil {
-		t.Error("no error when the manager does not answer")
 	}
 }
