@@ -1,7 +1,6 @@
 package builds
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,21 +30,14 @@ func TestIntegrationBuildsCUSE(t *testing.T) {
 }
 
 func onTransport(t *testing.T, transport string) {
-	counts := []int{2, 4}
-	switch {
-	case guest.Oldest():
-		counts = nil // for time; testKilled has them all, too
-	case guest.Inside():
-		counts = []int{2} // with 4 there is testKilled
+	if !guest.Oldest() { // for time
+		var said map[string][]string
+		t.Run("together", func(t *testing.T) { said = together(t, jobs.StartSteve(t, transport, 2)) })
+		if !guest.Inside() {
+			t.Run("steve is killed", func(t *testing.T) { testOutlive(t, transport, said) })
+		}
+		t.Run("one is killed", func(t *testing.T) { testKilled(t, transport) })
 	}
-	var said map[string][]string
-	for _, n := range counts {
-		t.Run(fmt.Sprintf("together with %d", n), func(t *testing.T) { said = together(t, jobs.StartSteve(t, transport, n)) })
-	}
-	if !guest.Inside() {
-		t.Run("steve is killed", func(t *testing.T) { testOutlive(t, transport, said) })
-	}
-	t.Run("one is killed", func(t *testing.T) { testKilled(t, transport) })
 	t.Run("clients", func(t *testing.T) { testClients(t, transport) })
 	t.Run("rustc", func(t *testing.T) { testRustc(t, transport) })
 	t.Run("leaks", func(t *testing.T) { testLeaks(t, transport) })

@@ -28,25 +28,19 @@ func TestIntegrationTortureFUSE(t *testing.T) {
 	}
 }
 
-// TestIntegrationTortureCUSE has no programs for clients: on user-mode Linux a kill can give one EIO. What they make of that
-// is known, and it is not the server's doing.
+// TestIntegrationTortureCUSE has programs for clients on QEMU only, where no client may get EIO. On user-mode Linux a kill can
+// give one. What programs make of that is known, and it is not the server's doing.
 func TestIntegrationTortureCUSE(t *testing.T) {
 	dyingSteve(t) // built here: a guest has no time for it
-	if !guest.Enter(t) {
+	if !guest.Enter(t, append(guest.Kernels, guest.QEMU)...) {
 		return
 	}
 	need.CUSE(t)
-	inGuest(t, residents())
-}
-
-// TestIntegrationTortureQEMU has a machine on which no client may get EIO.
-func TestIntegrationTortureQEMU(t *testing.T) {
-	dyingSteve(t)
-	if !guest.Enter(t, guest.QEMU) {
-		return
+	clients := residents()
+	if !userMode() {
+		clients = append(clients, "stevie", "small make", "cargo")
 	}
-	need.CUSE(t)
-	inGuest(t, append(residents(), "stevie", "small make", "cargo"))
+	inGuest(t, clients)
 }
 
 func inGuest(t *testing.T, clients []string) {
