@@ -67,6 +67,11 @@ func (h history) facts(dst []journal.Fact) []journal.Fact {
 	return dst
 }
 
+// takeover is the fact that a process went on from another.
+func (h history) takeover() journal.Fact {
+	return journal.Fact{Kind: front.FactDaemon, A: factTakeovers, B: h.takeovers}
+}
+
 // changed is the event that makes what differs in a new command line hold. What stevie has set stays otherwise.
 func changed(was, options pool.Limits) pool.Event {
 	e := pool.Event{Kind: pool.Set, Limits: options}

@@ -123,6 +123,8 @@ func (s *service) begin(past *broker.Past) ([]pool.Event, error) {
 	}
 	if past.Events == 0 && len(events) == 0 { // nothing comes about by being the last
 		s.journal.Checkpoint(s.pool)
+	} else {
+		s.journal.Note(s.history.takeover()) // the options are noted when they hold, see settle
 	}
 	return events, nil
 }
