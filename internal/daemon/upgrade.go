@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,25 +50,22 @@ func Upgrade(c Config) error {
 		if err != nil {
 			return err
 		}
-		if now.Takeovers != before.Takeovers && (before.Started == 0 || follows(before.Keeper, now.Worker)) {
+		if now.Worker != before.Worker && (before.Started == 0 || follows(before.Keeper, now.Worker)) {
 			return nil
 		}
 	}
 	return fmt.Errorf("steve (PID %d) goes on as it was; its log says why", target)
 }
 
-// follows says whether the keeper, too, runs the new program by now, and heeds signals. It goes there by exec, and what
-// comes before the Go runtime has its handlers ends it.
+// follows says whether the keeper runs the new program by now, as its worker does, and heeds signals. It goes there by an
+// exec, in the first moments after which a signal would end it. Its name is the last thing that it sets.
 func follows(keeper, worker int) bool {
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", keeper))
 	if err != nil || !bytes.Contains(args, fmt.Appendf(nil, "worker=%d,", worker)) {
 		return false
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", keeper))
-	_, caught, _ := strings.Cut(string(status), "\nSigCgt:\t")
-	caught, _, _ = strings.Cut(caught, "\n")
-	mask, _ := strconv.ParseUint(caught, 16, 64)
-	return err == nil && mask>>(unix.SIGTERM-1)&1 != 0
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", keeper))
+	return err == nil && string(name) != "exe\n"
 }
 
 // handOver sends SIGUSR2 to a process, if that started at the given time, or whenever if it is 0.

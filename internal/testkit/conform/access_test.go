@@ -81,7 +81,7 @@ func testMissing(t *testing.T, s *server) {
 
 // testUser has a server that is nobody account for processes of root's, and leave nothing behind.
 func testUser(t *testing.T, s *server) {
-	for what, pid := range map[string]int{"keeper": s.cmd.Process.Pid, "worker": steved.Worker(s.cmd.Process.Pid)} {
+	for what, pid := range map[string]int{"keeper": s.process.Pid, "worker": steved.Worker(s.process.Pid)} {
 		status, err := os.ReadFile("/proc/" + itoa(pid) + "/status")
 		if err != nil {
 			t.Fatal(err)
@@ -126,8 +126,8 @@ func testOutside(t *testing.T, ordinary *server) {
 		t.Errorf("one line wanted in the log:\n%s", log)
 	}
 	// One inside is served.
-	inside := strings.TrimPrefix(s.path, rootOf(s.cmd.Process.Pid))
-	out, err := exec.Command(nsenter, "-t", itoa(s.cmd.Process.Pid), "-m", "-p", "--", "sh", "-c",
+	inside := strings.TrimPrefix(s.path, rootOf(s.process.Pid))
+	out, err := exec.Command(nsenter, "-t", itoa(s.process.Pid), "-m", "-p", "--", "sh", "-c",
 		`exec 3<>"$0" && head -c 1 <&3 && printf + >&3 && head -c 1 <&3`, inside).CombinedOutput()
 	if string(out) != "++" || err != nil {
 		t.Errorf("inside: %q, %v", out, err)

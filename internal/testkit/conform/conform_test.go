@@ -37,7 +37,7 @@ func cases() []testCase {
 	var all []testCase
 	for _, some := range [][]testCase{
 		ledgerCases, identityCases, lenderCases, readCases, signalCases, readinessCases, sharingCases, pathCases,
-		settingsCases, nestCases, relayCases, lifeCases, accessCases, abuseCases,
+		settingsCases, nestCases, relayCases, lifeCases, accessCases, abuseCases, surviveCases, outageCases, upgradeCases,
 	} {
 		all = append(all, some...)
 	}

@@ -83,11 +83,12 @@ func testMainThreadGone(t *testing.T, s *server) {
 	s.reclaims(c, 0)
 }
 
-// reuse kills a client, whose files must be closed, while the server sleeps, and has a forked child of another with its pid carry out calls. When the
-// server wakes it has, at once, requests by that pid and the end of the former process to learn of.
-func reuse(t *testing.T, s *server, old, forker *client, stay bool, calls ...call) *pending {
+// reuse kills a client, whose files must be closed, while nobody serves, and has a forked child of another with its pid
+// carry out calls. Pause begins that time: freeze, or outage. The server that wakes has, at once, requests by that pid and
+// the end of the former process to learn of.
+func reuse(t *testing.T, s *server, pause func(), old, forker *client, stay bool, calls ...call) *pending {
 	t.Helper()
-	s.freeze()
+	pause()
 	old.kill()
 	p := forker.on("").fork(stay, old.pid, calls...)
 	<-p.begun
@@ -112,7 +113,7 @@ func testPIDReused(t *testing.T, s *server) {
 		old.on("").takes(o)
 		old.on("").close(o)
 		fd := forker.on("").open(s.path, unix.O_RDWR)
-		reuse(t, s, old, forker, true, readOne(fd))
+		reuse(t, s, s.freeze, old, forker, true, readOne(fd))
 		s.holds(1) // the child's; and the former one's is back
 		forker.on("").takes(fd)
 		s.has(2)
@@ -133,6 +134,6 @@ func testPIDReusedByWriter(t *testing.T, s *server) {
 	old.on("").close(o)
 	fd := forker.on("").open(s.path, unix.O_RDWR)
 	// It owes nothing of what its pid held: the first write lends, the second is one too many.
-	reuse(t, s, old, forker, false, writeOne(fd), writeOne(fd)).fails(unix.ENOSPC)
+	reuse(t, s, s.freeze, old, forker, false, writeOne(fd), writeOne(fd)).fails(unix.ENOSPC)
 	s.holds(0)
 }

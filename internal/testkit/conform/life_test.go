@@ -181,7 +181,7 @@ PID %d \(.*\) holds 1 tokens:
 func testReportAtStart(t *testing.T, s *server) {
 	for range 3 {
 		early := launch(t, s.transport, newName(), nil)
-		pid := early.cmd.Process.Pid
+		pid := early.process.Pid
 		for caught := uint64(0); caught>>(unix.SIGUSR1-1)&1 == 0; {
 			status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 			if err != nil {

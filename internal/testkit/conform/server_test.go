@@ -43,10 +43,12 @@ const lifetime = time.Minute
 type server struct {
 	t         *testing.T
 	transport transport
-	name      string // --dev-name
-	path      string // of the token file, as the test and its clients see it
-	cmd       *exec.Cmd
-	ended     chan struct{} // its process is reaped
+	name      string        // --dev-name
+	path      string        // of the token file, as the test and its clients see it
+	cmd       *exec.Cmd     // as it was started
+	process   *os.Process   // the one that users signal
+	ended     chan struct{} // that one is reaped
+	state     *os.ProcessState
 	deadline  *time.Timer
 
 	frozen         []int // processes
@@ -69,7 +71,7 @@ func newName() string { return fmt.Sprintf("steve-conform-%d-%d", os.Getpid(), n
 func launch(t *testing.T, tr transport, name string, args []string, options ...serverOption) *server {
 	t.Helper()
 	need.DefaultSignals()
-	s := &server{t: t, transport: tr, name: name, ended: make(chan struct{})}
+	s := &server{t: t, transport: tr, name: name}
 	s.cmd = exec.Command(program(t), append([]string{"--transport", string(tr), "--dev-name", name}, args...)...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
 	for _, o := range options {
@@ -84,10 +86,7 @@ func launch(t *testing.T, tr transport, name string, args []string, options ...s
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		s.cmd.Wait() // its status is in the state
-		close(s.ended)
-	}()
+	s.is(s.cmd.Process)
 	s.deadline = time.AfterFunc(lifetime, s.abort)
 	t.Cleanup(func() {
 		s.abort()
@@ -97,6 +96,16 @@ func launch(t *testing.T, tr transport, name string, args []string, options ...s
 		}
 	})
 	return s
+}
+
+// is makes a child of the test the process that users signal.
+func (s *server) is(p *os.Process) {
+	ended := make(chan struct{})
+	s.process, s.ended = p, ended
+	go func() {
+		s.state, _ = p.Wait()
+		close(ended)
+	}()
 }
 
 // pipe copies what is written to the file it returns.
@@ -135,7 +144,7 @@ func (s *server) serves() {
 	s.stdout.await(s.t, running, s.ended)
 	path := running.FindStringSubmatch(s.stdout.String())[1]
 	if s.cmd.SysProcAttr.Cloneflags&unix.CLONE_NEWNS != 0 {
-		path = rootOf(s.cmd.Process.Pid) + path
+		path = rootOf(s.process.Pid) + path
 	}
 	s.path = path
 }
@@ -252,7 +261,7 @@ func (s *server) reclaims(c *client, held int) {
 // signal sends a signal to the server.
 func (s *server) signal(sig syscall.Signal) {
 	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
+	if err := s.process.Signal(sig); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -261,8 +270,14 @@ func (s *server) signal(sig syscall.Signal) {
 // replace it.
 func (s *server) freeze() {
 	s.t.Helper()
-	s.frozen = []int{s.cmd.Process.Pid, steved.Worker(s.cmd.Process.Pid)}
-	for _, pid := range s.frozen {
+	s.halt(s.process.Pid, steved.Worker(s.process.Pid))
+}
+
+// halt stops processes until thaw.
+func (s *server) halt(pids ...int) {
+	s.t.Helper()
+	s.frozen = pids
+	for _, pid := range pids {
 		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 			s.t.Fatal(err)
 		}
@@ -299,7 +314,7 @@ func (s *server) exit() int {
 	case <-time.After(patience):
 		s.t.Fatal("steve did not end")
 	}
-	return s.cmd.ProcessState.ExitCode()
+	return s.state.ExitCode()
 }
 
 // stop stops the server as a service manager does, and fails the test unless it ends well and leaves nothing.
@@ -307,7 +322,7 @@ func (s *server) stop(sig syscall.Signal) {
 	s.t.Helper()
 	s.signal(sig)
 	if status := s.exit(); status != 0 {
-		s.t.Errorf("exit status %d after %v", status, sig)
+		s.t.Errorf("%v after %v", s.state, sig)
 	}
 	s.gone()
 }
@@ -333,13 +348,13 @@ func (s *server) gone() {
 // kill kills the server and its keeper, and returns when they are dead.
 func (s *server) kill() {
 	s.t.Helper()
-	steved.Kill(s.cmd.Process.Pid)
+	steved.Kill(s.process.Pid)
 	s.exit()
 }
 
 // abort ends the server and its connection whatever state they are in.
 func (s *server) abort() {
-	steved.Kill(s.cmd.Process.Pid)
+	steved.Kill(s.process.Pid)
 	<-s.ended
 	if !running.MatchString(s.stdout.String()) {
 		return // it made nothing; what has the name is another's

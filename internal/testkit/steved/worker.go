@@ -16,6 +16,9 @@ import (
 // workerName is the name of a worker's process, as in /proc/PID/comm.
 const workerName = "steve-worker"
 
+// unnamed is the name of one that is just being started.
+const unnamed = "exe"
+
 // Workers returns the living workers of a keeper: mostly one, none while there is an outage, two during an upgrade.
 func Workers(keeper int) []int {
 	// A thread has the children that it started.
@@ -25,7 +28,7 @@ func Workers(keeper int) []int {
 		text, _ := os.ReadFile(path)
 		for _, field := range strings.Fields(string(text)) {
 			pid, _ := strconv.Atoi(field)
-			if name, _ := process(pid); name == workerName && !Ended(pid) {
+			if name, _ := process(pid); (name == workerName || name == unnamed) && !Ended(pid) {
 				workers = append(workers, pid)
 			}
 		}
