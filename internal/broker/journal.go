@@ -42,9 +42,9 @@ func (j *Journal) Note(f journal.Fact) {
 	j.Append(journal.KindFact, 0, journal.AppendFact(j.Room(), f))
 }
 
-// Checkpoint replaces all that is written down by what it comes to. It must not be called between an event and those that
-// follow from it, which come about again as long as it is the last that does not. The snapshot leads with the number of the rules
-// by which the events after it are to be replayed.
+// Checkpoint replaces all that is written down by what it comes to: the number of the rules by which later events are to
+// be replayed, the pool's state, and facts. It must not be called between an event and those that follow from it, which come
+// about again only as long as it is the last in the journal.
 func (j *Journal) Checkpoint(p *pool.Pool) {
 	j.Snapshot(p.AppendState(binary.NativeEndian.AppendUint32(j.SnapshotRoom(), pool.Rules)))
 	j.facts = j.Facts(j.facts[:0])

@@ -15,7 +15,8 @@ const AboutSize = 40
 type About struct {
 	// Keeper and Worker are pids, as the server sees them. Keeper is 0 if there is none.
 	Keeper, Worker int
-	// Started is when the keeper started, in clock ticks since boot (field 22 in proc_pid_stat(5)).
+	// Started is when the keeper started, in clock ticks since boot (field 22 in proc_pid_stat(5)). It is 0 where the keeper
+	// is a service manager.
 	Started uint64
 	// Takeovers is how often another worker has taken over.
 	Takeovers uint64

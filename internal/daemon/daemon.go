@@ -28,7 +28,7 @@ import (
 func Signals() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
 	for _, s := range []os.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGTERM, unix.SIGINT, unix.SIGHUP} {
-		// The first two are ignored before an exec, see keeper; the others by nohup, or by "&" in a shell without job control.
+		// The others stay ignored if they are, by nohup, or by "&" in a shell without job control.
 		if s == unix.SIGUSR1 || s == unix.SIGUSR2 || !signal.Ignored(s) {
 			signal.Notify(signals, s)
 		}

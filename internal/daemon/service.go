@@ -167,7 +167,7 @@ const (
 
 // run serves until it is stopped, by a signal or the keeper, or cannot go on.
 func (s *service) run(words <-chan keeper.Word) (end, error) {
-	isStopped := s.pool.State().Stopped
+	isStopped := s.pool.Stopped()
 	ended := make(chan error, 1)
 	go func() { ended <- s.broker.Run() }()
 	reports := make(chan struct{}, 1)

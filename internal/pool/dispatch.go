@@ -153,6 +153,9 @@ func (p *Pool) Stale(now time.Duration) bool {
 // Now is the time of the last Step, or 0.
 func (p *Pool) Now() time.Duration { return p.now }
 
+// Stopped says whether Stop was stepped.
+func (p *Pool) Stopped() bool { return p.stopped }
+
 // Limits are the settings in force.
 func (p *Pool) Limits() Limits { return p.limits }
 
