@@ -16,15 +16,19 @@ import (
 // surviveCases are about what stays as it is when another worker comes to serve.
 var surviveCases = []testCase{
 	{name: "tokens stay held", args: []string{"-j4"}, run: each(testKeepTokens), anybody: true},
-	{name: "tokens stay held without privileges", args: []string{"-j4", "--user", "nobody"}, run: each(testKeepTokens)},
 	{name: "readers keep waiting, and their order", args: []string{"-j3"}, run: each(testKeepReaders), anybody: true},
 	{name: "signals end reads from before", run: each(testKeepInterrupt), anybody: true},
 	{name: "pollers keep waiting", run: each(testKeepPollers), anybody: true},
 	{name: "close of what is polled since before", run: each(testKeepRelease), anybody: true},
+	{name: "relays keep waiting", args: []string{"-j2"}, run: each(testKeepRelays), anybody: true},
+}
+
+// memoryCases are more of it, in which the kernel has no part.
+var memoryCases = []testCase{
+	{name: "tokens stay held without privileges", args: []string{"-j4", "--user", "nobody"}, run: each(testKeepTokens)},
 	{name: "forks have open files from before", args: []string{"-j3"}, run: each(testKeepForks)},
 	{name: "a loan stays", args: []string{"-j2"}, run: each(testKeepLoan), anybody: true},
 	{name: "slots stay shared", run: each(testKeepNest)},
-	{name: "relays keep waiting", args: []string{"-j2"}, run: each(testKeepRelays), anybody: true},
 	{name: "settings stay", run: each(testKeepSettings), anybody: true},
 	{name: "the same report", args: []string{"-j6"}, run: each(testKeepReport), anybody: true},
 	{name: "a report cut in two begins again", args: []string{"-j300"}, run: each(testReportCut), anybody: true},

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func TestIntegrationTortureFUSE(t *testing.T) {
 // give one. What programs make of that is known, and it is not the server's doing.
 func TestIntegrationTortureCUSE(t *testing.T) {
 	dyingSteve(t) // built here: a guest has no time for it
-	if !guest.Enter(t, append(guest.Kernels, guest.QEMU)...) {
+	if !guest.Enter(t, slices.Concat(guest.Kernels, []string{guest.QEMU})...) {
 		return
 	}
 	need.CUSE(t)

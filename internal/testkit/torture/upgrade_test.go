@@ -8,45 +8,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"steve/internal/testkit/guest"
 	"steve/internal/testkit/jobs"
 	"steve/internal/testkit/need"
 )
 
+// TestIntegrationUpgradeFUSE has no like on CUSE, for time: there the conformance suite has one worker follow another.
 func TestIntegrationUpgradeFUSE(t *testing.T) {
 	need.Root(t)
 	need.FUSE(t)
-	testUpgrades(t, "fuse")
-}
-
-// TestIntegrationUpgradeCUSE has programs among the clients on user-mode Linux, too: a planned takeover is at a moment when
-// the server copies nothing, so that nobody may get EIO.
-func TestIntegrationUpgradeCUSE(t *testing.T) {
-	jobs.Tools(t)
-	if !guest.Enter(t, "newest") {
-		return
-	}
-	need.CUSE(t)
-	testUpgrades(t, "cuse")
-}
-
-func testUpgrades(t *testing.T, transport string) {
 	u := upgrades{t: t, program: filepath.Join(t.TempDir(), "steve")}
 	replace(t, u.program, tested(t))
-	u.server = start(t, u.program, transport)
+	u.server = start(t, u.program, "fuse")
 	u.crowd = newCrowd(t, u.server.path, seed(t), u.server.abort)
 	u.crowd.join(append(residents(), "stevie", "small make")...)
 
-	times := 30
-	if guest.Inside() {
-		times = 10
-	}
-	for range times {
+	for range 30 {
 		u.succeeds(u.signal)
 		replace(t, u.program, tested(t)) // as a package manager does
 	}
 	u.succeeds(func() {
-		jobs.Run(t, u.program, "--upgrade", "--transport", transport, "--dev-name", u.server.name)
+		jobs.Run(t, u.program, "--upgrade", "--transport", "fuse", "--dev-name", u.server.name)
 	})
 	for _, broken := range []string{
 		"no program",
