@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,17 +33,12 @@ type testCase struct {
 	anybody bool
 }
 
-// cases is the suite. For time, guests, and the oldest above all, have less of what is long and the same everywhere.
+// cases is the suite. For time, guests, and the oldest above all, do without what is the same on every kernel.
 func cases() []testCase {
-	var all []testCase
-	for _, some := range [][]testCase{
-		ledgerCases, identityCases, lenderCases, readCases, signalCases, readinessCases, sharingCases, pathCases,
-		settingsCases, nestCases, relayCases, lifeCases, accessCases, abuseCases, surviveCases, outageCases,
-	} {
-		all = append(all, some...)
-	}
+	all := slices.Concat(ledgerCases, identityCases, lenderCases, readCases, signalCases, readinessCases, sharingCases, pathCases,
+		lifeCases, accessCases, abuseCases, surviveCases, outageCases)
 	if !guest.Oldest() {
-		all = append(append(all, memoryCases...), upgradeCases...)
+		all = slices.Concat(all, settingsCases, nestCases, relayCases, optionCases, memoryCases, upgradeCases)
 	}
 	if !guest.Inside() {
 		all = append(all, journalCases...)

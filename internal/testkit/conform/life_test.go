@@ -23,6 +23,10 @@ var lifeCases = []testCase{
 	{name: "name of something else", run: testNameTaken},
 	{name: "SIGUSR1 reports", args: []string{"-j3"}, run: testReport, anybody: true},
 	{name: "SIGUSR1 at the start", run: testReportAtStart},
+}
+
+// optionCases are about the command line.
+var optionCases = []testCase{
 	{name: "absurd options", run: testOptions},
 }
 
