@@ -37,8 +37,8 @@ func onTransport(t *testing.T, transport string) {
 			t.Run("steve is killed", func(t *testing.T) { testOutlive(t, transport, said) })
 		}
 		t.Run("one is killed", func(t *testing.T) { testKilled(t, transport) })
+		t.Run("clients", func(t *testing.T) { testClients(t, transport) })
 	}
-	t.Run("clients", func(t *testing.T) { testClients(t, transport) })
 	t.Run("rustc", func(t *testing.T) { testRustc(t, transport) })
 	t.Run("leaks", func(t *testing.T) { testLeaks(t, transport) })
 	t.Run("shapes", func(t *testing.T) { testShapes(t, transport) })
