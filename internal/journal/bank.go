@@ -98,8 +98,7 @@ func unread(mem []byte) bank {
 func (b *bank) began(tail int) {
 	b.seed = sum(b.mem[:lengthAt])
 	b.next = tail
-	log := max(minLog, b.snapshotLen())
-	b.limit = min(b.recordsAt()+log, bankSize-minLog)
+	b.limit = min(b.recordsAt()+max(minLog, b.snapshotLen()), bankSize-minLog)
 }
 
 func (b *bank) generation() uint64 { return binary.NativeEndian.Uint64(b.mem) }
@@ -157,7 +156,8 @@ func (j *Journal) Append(k Kind, now time.Duration, data []byte) {
 	b.tail.Store(tailWord(end))
 }
 
-// Full says that the records outgrow max(256 KiB, the snapshot), or soon the bank: time for the next snapshot.
+// Full says that the records since the last Switch outgrow max(256 KiB, a quarter of what was there before it), or soon the
+// bank: time for the next snapshot.
 func (j *Journal) Full() bool { return j.log.next > j.log.limit }
 
 // Err is ErrNoRoom if something could not be written down. Such a journal is refused by whoever reads it, until Switch has
@@ -205,6 +205,8 @@ func (j *Journal) Switch() error {
 		j.giveBack()
 		return err
 	}
+	// Records before Switch are part of what the journal begins with: the snapshot alone may be the smaller part.
+	j.log.limit = min(j.log.next+max(minLog, (j.log.next-snapshotAt)/4), bankSize-minLog)
 	for i := range j.banks {
 		if j.log == &j.banks[i] {
 			j.active.Store(activeBank[i])

@@ -49,7 +49,7 @@ func TestBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			// A record takes 72 bytes, and one more than fit was written.
-			log := max(minLog, size)
+			log := max(minLog, size/4)
 			if got, most := snapshots, 1+n*72/log; got < 2 || got > most {
 				t.Errorf("%d snapshots, want at most %d", got, most)
 			}
@@ -184,6 +184,26 @@ func TestAppendBeforeRead(t *testing.T) {
 		t.Error(err)
 	}
 	expect(t, j, `"two"`)
+}
+
+// TestFullCountsFromSwitch: a journal that begins with a small snapshot and many records is not full because of these.
+func TestFullCountsFromSwitch(t *testing.T) {
+	j := create(t)
+	const n = 50000 // 2 MiB of facts
+	j.Snapshot(append(j.SnapshotRoom(), "small"...))
+	for range n {
+		j.Append(KindFact, 0, AppendFact(j.Room(), Fact{Kind: 1}))
+	}
+	if err := j.Switch(); err != nil {
+		t.Fatal(err)
+	}
+	began := j.log.next
+	for !j.Full() {
+		j.Append(KindEvent, 0, append(j.Room(), "event"...))
+	}
+	if grown, want := j.log.next-began, began/4; grown < want*9/10 || grown > want*11/10 {
+		t.Errorf("full after %d bytes more, want %d", grown, want)
+	}
 }
 
 func TestAppendAllocatesNothing(t *testing.T) {
