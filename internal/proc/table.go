@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,9 @@ const (
 	defaultBudget = 1024
 	// spareDescriptors are left to the rest of the program and to reading /proc.
 	spareDescriptors = 16
+	// lookFor is how long one look at which watched processes have ended counts. One that ends after it may be taken for alive,
+	// but in this time its pid does not become another's: pids are given in turn, and would have to be given all.
+	lookFor = 100 * time.Microsecond
 	// sweepFloor and twice what the last sweep left is when unused records, or threads, are swept next.
 	sweepFloor = 4096
 )
@@ -65,6 +69,9 @@ type Table struct {
 	// Sizes of records and threads beyond which they are swept.
 	sweepRecordsAt, sweepThreadsAt int
 	events                         [64]unix.EpollEvent
+
+	start  time.Time
+	looked time.Duration // since start, when none of the watched had ended
 }
 
 // record is a process. It is stale once no thread can be a thread of it any more: it was found dead, or was dropped.
@@ -106,6 +113,7 @@ func NewTable(opts Options) (*Table, error) {
 		watched: list.New(),
 
 		sweepRecordsAt: sweepFloor, sweepThreadsAt: sweepFloor,
+		start: time.Now(), looked: -lookFor,
 	}, nil
 }
 
@@ -120,7 +128,7 @@ func (t *Table) Close() error {
 // Caller returns the process that thread tid belongs to. It must be called while the thread is in a request, that is
 // before the reply: afterwards the thread may end, and its id be another's.
 //
-// For a thread seen before it costs one or two system calls that do not block, and allocates nothing; for others it
+// For a thread seen before it costs at most two system calls that do not block, and allocates nothing; for others it
 // reads /proc. Errors: ErrUnseen for tid 0, which is what the kernel gives for a caller outside of our pid namespace;
 // ErrGone if there is no such thread; ErrNoDescriptor; or that /proc cannot be read.
 func (t *Table) Caller(tid int) (ID, error) {
@@ -256,12 +264,20 @@ func (t *Table) unwatch(r *record) {
 // FD returns a descriptor that polls readable while Exited has something to report, other than what Adopt found.
 func (t *Table) FD() int { return t.epoll }
 
-// anyExited reports whether FD polls readable. A pidfd becomes readable before its process is reaped, and so
-// before its pid can be that of a thread whose request we have read. It takes a third of the time of pidfdAlive.
+// anyExited reports whether FD polled readable within lookFor. A pidfd becomes readable before its process is reaped, and
+// so before its pid can be that of a thread whose request we have read. It takes a third of the time of pidfdAlive.
 func (t *Table) anyExited() bool {
+	now := time.Since(t.start)
+	if now-t.looked < lookFor {
+		return false
+	}
 	// Without a timeout it does not block. The event stays: it is taken away by the close alone (level-triggered).
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(t.epoll), uintptr(unsafe.Pointer(&t.events[0])), 1, 0, 0, 0)
-	return n != 0 || errno != 0
+	if n != 0 || errno != 0 {
+		return true
+	}
+	t.looked = now
+	return false
 }
 
 // An Exit is the end of a watched or an adopted process.
