@@ -7,6 +7,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 
 // A Front is where events come from and effects go. Its methods are called on the broker's thread only, and none blocks.
 type Front interface {
-	// FDs are descriptors to poll: one that is readable when Next has something, one when Exited has.
+	// FDs are descriptors to poll: one that is readable when Next has something, one when Exited has, or -1 if it never has.
 	FDs() (requests, exits int)
 	// Next returns the next event, of kind 0 if that request needed no decision, and false when none waits.
 	// An error ends the broker.
@@ -61,13 +62,14 @@ type Broker struct {
 	offset time.Duration // and the machine's monotonic clock at that time
 	floor  time.Duration // the pool's time at the beginning
 
-	exited  []pool.Client
-	follow  []pool.Event // an event, and those of its effects that could not be carried out
-	timeout unix.Timespec
-	quit    bool
-	err     error // ends Run
+	exited []pool.Client
+	follow []pool.Event // an event, and those of its effects that could not be carried out
+	events [sources]unix.EpollEvent
+	quit   bool
+	err    error // ends Run
 
 	wakeup int // eventfd: calls is not empty
+	epoll  int // of everything to wait for, while it runs
 
 	mu    sync.Mutex // guards calls and ended
 	calls []func()
@@ -150,12 +152,10 @@ func (b *Broker) Run() error {
 }
 
 func (b *Broker) serve() {
-	requests, exits := b.front.FDs()
-	fds := []unix.PollFd{
-		{Fd: int32(requests), Events: unix.POLLIN},
-		{Fd: int32(exits), Events: unix.POLLIN},
-		{Fd: int32(b.wakeup), Events: unix.POLLIN},
+	if b.err = b.watch(); b.err != nil {
+		return
 	}
+	defer unix.Close(b.epoll)
 	b.followUp()
 	b.exits() // some may have ended before there was a descriptor to poll
 	for !b.quit && b.err == nil {
@@ -164,14 +164,36 @@ func (b *Broker) serve() {
 			return
 		}
 		b.journal.trim(b.pool)
-		b.wait(fds, more)
-		if fds[1].Revents != 0 {
-			b.exits()
+		b.wait(more)
+	}
+}
+
+// What a descriptor of the epoll is readable for, as its event says.
+const (
+	forRequests = iota
+	forExits
+	forCalls
+	sources
+)
+
+// watch opens the epoll: unlike ppoll(2), it is woken without having gone to each descriptor before and after.
+func (b *Broker) watch() error {
+	var err error
+	if b.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	requests, exits := b.front.FDs()
+	for source, fd := range [sources]int{forRequests: requests, forExits: exits, forCalls: b.wakeup} {
+		if fd < 0 {
+			continue
 		}
-		if fds[2].Revents != 0 {
-			b.runCalls()
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(source)}
+		if err := unix.EpollCtl(b.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+			unix.Close(b.epoll)
+			return os.NewSyscallError("epoll_ctl", err)
 		}
 	}
+	return nil
 }
 
 func (b *Broker) exits() {
@@ -200,29 +222,32 @@ func (b *Broker) requests() bool {
 	return true
 }
 
-// wait returns when a descriptor is readable, or when the pool's time has come, which it tells the pool. If busy it does
-// not wait, but looks.
-func (b *Broker) wait(fds []unix.PollFd, busy bool) {
-	b.timeout = unix.Timespec{}
-	timeout := &b.timeout
+// wait returns when a descriptor was readable, or the pool's time has come, and that is dealt with, but for requests. If busy
+// it does not wait, but looks.
+func (b *Broker) wait(busy bool) {
 	at, timed := b.pool.Next()
-	if !busy {
-		if timed {
-			*timeout = unix.NsecToTimespec(max(0, int64(at-b.now())))
-		} else {
-			timeout = nil
-		}
+	timeout := -1
+	switch {
+	case busy:
+		timeout = 0
+	case timed:
+		timeout = int((max(0, at-b.now()) + time.Millisecond - 1) / time.Millisecond)
 	}
-	if _, err := unix.Ppoll(fds, timeout, nil); err != nil {
-		for i := range fds {
-			fds[i].Revents = 0
-		}
-		if err != unix.EINTR {
-			b.err = fmt.Errorf("ppoll: %w", err)
-		}
+	n, err := unix.EpollWait(b.epoll, b.events[:], timeout)
+	if err != nil && err != unix.EINTR {
+		b.err = os.NewSyscallError("epoll_wait", err)
+		return
 	}
 	if timed && b.now() >= at {
 		b.step(pool.Event{Kind: pool.Tick}, false)
+	}
+	for i := range max(0, n) {
+		switch b.events[i].Fd {
+		case forExits:
+			b.exits()
+		case forCalls:
+			b.runCalls()
+		}
 	}
 }
 
