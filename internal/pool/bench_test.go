@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -54,8 +55,9 @@ func pollers(r *rig, c Client) Client {
 func retriers(r *rig, c Client) Client {
 	r.giveBack(c)
 	next := r.pool.reservations[0].client.id
+	r.acquire(next, false)
 	r.acquire(c, false)
-	return r.acquire(next, false)[0].Client
+	return next
 }
 
 // crowd makes n clients queue up for one token, of which client 1 has it.
@@ -131,6 +133,31 @@ func BenchmarkTurn(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkHerd is the cost of a poll where all poll one open file: each token wakes them all, and those who do not get it
+// poll again, in any order.
+func BenchmarkHerd(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("pollers=%d", n), func(b *testing.B) {
+			r := newRig(1)
+			poll := func(c Client) { r.step(Event{Kind: Watch, Client: c, Handle: 1, Wait: true}) }
+			r.crowd(n, poll)
+			holder := Client(1)
+			order := rand.New(rand.NewPCG(0, 0)).Perm(n + 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				next := r.giveBack(holder)[1].Client
+				for _, i := range order {
+					if c := Client(i + 1); c != next {
+						poll(c)
+					}
+				}
+				holder = r.acquire(next, false)[0].Client
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/poll")
+		})
 	}
 }
 

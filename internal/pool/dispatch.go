@@ -16,10 +16,13 @@ func (p *Pool) share() {
 
 // dispatch gives what is free to the candidates, first to the one that holds least and has waited longest. A blocked read
 // is answered; a poll is woken, one for each token, and a process that tries again and again is waited for: for these two
-// the token is kept a moment.
+// the token is kept a moment, for the latter on behalf of all of its kind.
 func (p *Pool) dispatch() {
-	for len(p.candidates) > 0 && p.Free() > len(p.reservations) && !p.heldBack(p.held+len(p.reservations)) {
-		c := p.candidates[0]
+	for {
+		c := p.candidates.first()
+		if c == nil || p.Free() <= len(p.reservations) || p.heldBack(p.held+len(p.reservations)) {
+			return
+		}
 		switch {
 		case c.waiting.first != nil:
 			p.serve(c.waiting.first)
@@ -30,7 +33,6 @@ func (p *Pool) dispatch() {
 			}
 			p.unlistRetrier(c)
 			p.reserve(c)
-			p.update(c) // before wake updates others: the heap can mend one place at a time
 			p.wake(c, w.handle)
 		default:
 			p.unlistRetrier(c)
@@ -82,6 +84,32 @@ func (p *Pool) unreserve(c *client) {
 	p.reservations = p.reservations[:i+copy(p.reservations[i:], p.reservations[i+1:])]
 }
 
+// takeOver makes the oldest reservation that c may have of another's its own, and says whether there is one: c tries again,
+// as its owner does, and holds no more.
+//
+// Few of those that try again do so within reserveWindow. If a token were kept for just the one of them that was chosen, the
+// others would be denied beside it, be chosen for that, and be too late as well, for ever. The owner's next wait is a new
+// one: with its old place it would be chosen before those that block, and passed over, again and again.
+func (p *Pool) takeOver(c *client) bool {
+	if !p.mayTakeBeside(c, len(p.reservations)-c.reserved-1) {
+		return false
+	}
+	for i := range p.reservations {
+		r := &p.reservations[i]
+		if owner := r.client; owner != c && owner.watches == nil && owner.held() >= c.held() {
+			r.client = c
+			c.reserved++
+			owner.reserved--
+			if !owner.wants() {
+				p.renew(owner)
+			}
+			p.update(owner)
+			return true
+		}
+	}
+	return false
+}
+
 // expire ends what time ends: reservations nobody came for, and the standing of those that stopped trying.
 func (p *Pool) expire() {
 	n := 0
@@ -128,7 +156,7 @@ func (p *Pool) Next() (time.Duration, bool) {
 	if p.refused != 0 && (p.waiters > 0 || spare) {
 		earliest(p.refused)
 	}
-	if len(p.candidates) == 0 && !spare {
+	if p.candidates.first() == nil && !spare {
 		return at, any
 	}
 	if len(p.reservations) > 0 {

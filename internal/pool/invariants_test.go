@@ -22,7 +22,7 @@ func (p *Pool) CheckInvariants() error {
 		holders += btoi(len(c.jobs) > 0)
 		waiters += btoi(c.waiting.first != nil || c.armed > 0)
 		retriers += btoi(c.retries)
-		candidates += btoi(c.index >= 0)
+		candidates += btoi(c.candidate())
 	}
 	free := max(0, p.limits.Jobs-held)
 	switch {
@@ -36,18 +36,13 @@ func (p *Pool) CheckInvariants() error {
 		return fmt.Errorf("%d reserved, %d free", reserved, free)
 	case holders != p.holders || waiters != p.waiters:
 		return fmt.Errorf("%d holders counted as %d, %d waiters as %d", holders, p.holders, waiters, p.waiters)
-	case candidates != len(p.candidates):
-		return fmt.Errorf("%d candidates, %d in the heap", candidates, len(p.candidates))
+	case candidates != p.candidates.len():
+		return fmt.Errorf("%d candidates, %d in line and on the heap", candidates, p.candidates.len())
 	case p.stopped && (len(p.tickets) > 0 || armed > 0):
 		return fmt.Errorf("stopped, with %d reads and %d polls waiting", len(p.tickets), armed)
 	}
-	for i, c := range p.candidates {
-		if c.index != i || p.clients[c.id] != c {
-			return fmt.Errorf("client %d at %d of the heap says %d", c.id, i, c.index)
-		}
-		if i > 0 && p.candidates.Less(i, (i-1)/2) {
-			return fmt.Errorf("client %d comes before its parent in the heap", c.id)
-		}
+	if err := p.candidates.check(); err != nil {
+		return err
 	}
 	if err := p.checkLists(retriers); err != nil {
 		return err
@@ -101,8 +96,8 @@ func (p *Pool) checkClient(c *client) error {
 	switch {
 	case armed != c.armed || reserved != c.reserved:
 		return fmt.Errorf("%d armed counted as %d, %d reserved as %d", armed, c.armed, reserved, c.reserved)
-	case candidate != (c.index >= 0):
-		return fmt.Errorf("is a candidate: %t, at %d of the heap", candidate, c.index)
+	case candidate != c.candidate() || candidate && c.rank != (rank{len(c.jobs) + reserved, c.since}):
+		return fmt.Errorf("is to be a candidate: %t, is one: %t, of rank %v", candidate, c.candidate(), c.rank)
 	case c.in && (!c.lender || plain > 0):
 		return fmt.Errorf("a private token is in, lender %t, %d reads wait", c.lender, plain)
 	case guests != c.guests:
@@ -181,16 +176,17 @@ func (p *Pool) checkLists(retriers int) error {
 
 // checkIdle looks for a token that is kept from a candidate without a reason.
 func (p *Pool) checkIdle() error {
-	if p.stopped || len(p.candidates) == 0 || p.limits.Jobs-p.held <= len(p.reservations) {
+	first := p.candidates.first()
+	if p.stopped || first == nil || p.limits.Jobs-p.held <= len(p.reservations) {
 		return nil
 	}
 	l, out := p.limits, p.held+len(p.reservations)
 	limited := l.LoadAverage > 0 && (!p.known || p.load > l.LoadAverage) || l.MinMemory > 0 && (!p.known || p.memory < l.MinMemory)
 	switch {
 	case !limited:
-		return fmt.Errorf("%d of %d tokens are out, and client %d waits", out, l.Jobs, p.candidates[0].id)
+		return fmt.Errorf("%d of %d tokens are out, and client %d waits", out, l.Jobs, first.id)
 	case out < min(l.MinJobs, l.Jobs):
-		return fmt.Errorf("%d tokens are out, fewer than the minimum, and client %d waits", out, p.candidates[0].id)
+		return fmt.Errorf("%d tokens are out, fewer than the minimum, and client %d waits", out, first.id)
 	}
 	return nil
 }

@@ -11,35 +11,49 @@ type job struct {
 	number uint32
 }
 
-// A client is what the pool knows of one process: what it owes, what it waits for.
+// A client is what the pool knows of one process: what it owes, what it waits for. The fields are in the order of how often
+// they are used: to go round, a token needs the first 192 bytes, three cache lines.
 type client struct {
-	id      Client
-	jobs    []job    // held, oldest first
-	numbers []uint64 // bit set: the numbers of jobs in use
+	id   Client
+	jobs []job // held, oldest first
+	// rank is that of a candidate, which is either inLine, between ahead and behind, or has an index on the heap, else -1.
+	rank          rank
+	ahead, behind *client
+
+	// since is when the present wait began; left is when the last one was given up (see Pool.claim).
+	since, left time.Duration
+	waiting     waiterList
+	armed       int // watches that have not been told since they were armed
+	reserved    int // entries of Pool.reservations
+	index       int
+	inLine      bool
+	// retries: it was denied within retryWindow. Then it is on the list from Pool.oldestRetrier to newestRetrier.
+	retries bool
+	refused bool // its last Grant was, and Pool.refused has not come
 	// taken: it has had a token before, so that a write of its own returns one and lends none.
 	taken bool
 	// lender: it returned a token before it ever took one. in: that private token is there to be read.
-	lender, in bool
-
-	waiting waiterList
-	relay   *relay  // what it asked and has no answer to
-	nest    *nest   // it waits for a slot or a token
-	host    *client // the ancestor whose slot it shares
-	passes  bool    // it is a relay, and not one that asked just once, to keep what it gets
-	guests  int     // clients whose host it is
-	watches *watch  // by nextOfClient
-	armed   int     // watches that have not been told since they were armed
-	denied  time.Duration
-	// retries: it was denied within retryWindow. Then it is on the list from Pool.oldestRetrier to newestRetrier.
-	retries      bool
-	older, newer *client
-
-	reserved int  // entries of Pool.reservations
-	refused  bool // its last Grant was, and Pool.refused has not come
-	index    int  // in Pool.candidates, or -1
-	// since is when the present wait began; left is when the last one was given up (see Pool.claim).
-	since, left     time.Duration
+	lender, in      bool
 	isHolder, waits bool // as counted in Pool.holders and Pool.waiters
+
+	numbers   []uint64 // bit set: the numbers of jobs in use
+	oneJob    [1]job   // room for jobs, and for numbers, of the many that never hold more than one
+	oneNumber [1]uint64
+	watches   *watch // by nextOfClient
+	denied    time.Duration
+
+	older, newer *client
+	relay        *relay  // what it asked and has no answer to
+	nest         *nest   // it waits for a slot or a token
+	host         *client // the ancestor whose slot it shares
+	guests       int     // clients whose host it is
+	passes       bool    // it is a relay, and not one that asked just once, to keep what it gets
+}
+
+func newClient(id Client) *client {
+	c := &client{id: id, index: -1, left: -2 * retryWindow}
+	c.jobs, c.numbers = c.oneJob[:0], c.oneNumber[:0]
+	return c
 }
 
 // held is the number of pool tokens that c has out. A lender's private token is not among them.

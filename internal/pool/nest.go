@@ -13,7 +13,7 @@ type nest struct {
 }
 
 // nest takes the wish of a client for a slot to run one command in.
-func (p *Pool) nest(e Event) {
+func (p *Pool) nest(e *Event) {
 	p.share()
 	c := p.clientOf(e.Client)
 	switch host := p.hostOf(c, e.Under); {
@@ -110,7 +110,7 @@ func (p *Pool) unlodge(c *client) {
 }
 
 // lodgeIn books a guest that has its slot from another pool. Whether it is free is not asked: it runs already.
-func (p *Pool) lodgeIn(e Event) {
+func (p *Pool) lodgeIn(e *Event) {
 	c, host := p.clientOf(e.Client), p.clients[e.Under[0]]
 	if host != nil && host != c && c.host == nil && c.nest == nil {
 		p.lodge(c, host)
@@ -118,7 +118,7 @@ func (p *Pool) lodgeIn(e Event) {
 	p.update(c)
 }
 
-func (p *Pool) leave(e Event) {
+func (p *Pool) leave(e *Event) {
 	answer := Invalid
 	if c := p.clients[e.Client]; c != nil && c.host != nil {
 		p.unlodge(c)

@@ -14,7 +14,7 @@ import (
 )
 
 // Rules is the number of the rules: a log of events means the same state only to a pool of the same Rules.
-const Rules = 1
+const Rules = 2
 
 const (
 	// retryWindow is how long a process that was denied counts as a candidate without being heard of again.
@@ -66,7 +66,8 @@ type Pool struct {
 	freeWatches *watch
 }
 
-// A reservation keeps one free token for one client, as long as it may still come for it.
+// A reservation keeps one free token for one client, as long as it may still come for it. That of a client without watches
+// is for all that try again, while it holds no less than they do (see Pool.takeOver).
 type reservation struct {
 	client   *client
 	deadline time.Duration
@@ -97,9 +98,9 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 	}
 	switch e.Kind {
 	case Acquire:
-		p.acquire(e)
+		p.acquire(&e)
 	case Return:
-		p.giveBack(e)
+		p.giveBack(&e)
 	case Cancel:
 		if w := p.tickets[e.Ticket]; w != nil {
 			c := w.client
@@ -107,7 +108,7 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 			p.update(c)
 		}
 	case Watch:
-		p.watch(e)
+		p.watch(&e)
 	case Close:
 		p.closeHandle(e.Handle)
 	case Exit:
@@ -118,26 +119,26 @@ func (p *Pool) Step(now time.Duration, e Event) []Effect {
 			p.update(c)
 		}
 	case Refuse:
-		p.refuse(e)
+		p.refuse(&e)
 	case Lost:
-		p.lost(e)
+		p.lost(&e)
 	case Set:
-		p.set(e)
+		p.set(&e)
 	case Sample:
 		p.load, p.memory, p.sampled, p.known = e.Load, e.Memory, now, true
 	case Tick:
 	case Stop:
 		p.stop()
 	case Relay:
-		p.relay(e)
+		p.relay(&e)
 	case Nest:
-		p.nest(e)
+		p.nest(&e)
 	case Leave:
-		p.leave(e)
+		p.leave(&e)
 	case Hold:
-		p.hold(e)
+		p.hold(&e)
 	case Lodge:
-		p.lodgeIn(e)
+		p.lodgeIn(&e)
 	}
 	p.settle() // before tokens are given to those who can do without
 	p.share()
@@ -157,20 +158,20 @@ func (p *Pool) answerTo(t Ticket, kind EffectKind) {
 func (p *Pool) clientOf(id Client) *client {
 	c := p.clients[id]
 	if c == nil {
-		c = &client{id: id, index: -1, left: -2 * retryWindow}
+		c = newClient(id)
 		p.clients[id] = c
 	}
 	return c
 }
 
-func (p *Pool) acquire(e Event) {
+func (p *Pool) acquire(e *Event) {
 	p.share()
 	c := p.clientOf(e.Client)
 	switch {
 	case c.in:
 		c.in = false
 		p.emit(Effect{Kind: Grant, Client: c.id, Ticket: e.Ticket, Wait: e.Wait, Private: true})
-	case p.mayTake(c):
+	case p.mayTake(c), !e.Wait && p.takeOver(c):
 		p.take(c)
 		p.emit(Effect{Kind: Grant, Client: c.id, Ticket: e.Ticket, Wait: e.Wait})
 	case e.Wait:
@@ -183,11 +184,13 @@ func (p *Pool) acquire(e Event) {
 }
 
 // mayTake says whether a read by c would be given a token of the pool now. It answers READ and POLL alike.
-func (p *Pool) mayTake(c *client) bool {
+func (p *Pool) mayTake(c *client) bool { return p.mayTakeBeside(c, len(p.reservations)-c.reserved) }
+
+// mayTakeBeside is mayTake with so many tokens kept for others.
+func (p *Pool) mayTakeBeside(c *client, others int) bool {
 	if c.refused || p.limits.PerProcess != 0 && c.held() >= p.limits.PerProcess {
 		return false
 	}
-	others := len(p.reservations) - c.reserved
 	return p.Free() > others && !p.heldBack(p.held+others)
 }
 
@@ -229,7 +232,7 @@ func (p *Pool) serve(w *waiter) {
 	p.emit(f)
 }
 
-func (p *Pool) giveBack(e Event) {
+func (p *Pool) giveBack(e *Event) {
 	c := p.clientOf(e.Client)
 	tokens, private, forgiven := c.repay(e.N, e.Forgive)
 	p.held -= tokens
@@ -260,10 +263,10 @@ func (p *Pool) offerPrivate(c *client) {
 	p.update(c)
 }
 
-func (p *Pool) watch(e Event) {
+func (p *Pool) watch(e *Event) {
 	p.share()
 	c := p.clientOf(e.Client)
-	ready := c.in || p.mayTake(c)
+	ready := c.in || p.mayTake(c) || !e.Wait && p.takeOver(c)
 	p.emit(Effect{Kind: Readiness, Ticket: e.Ticket, Ready: ready})
 	switch {
 	case e.Wait:
@@ -298,7 +301,7 @@ func (p *Pool) exit(id Client) {
 }
 
 // refuse takes back a Grant of the pool's that could not be made safe, and gives its client nothing for a while.
-func (p *Pool) refuse(e Event) {
+func (p *Pool) refuse(e *Event) {
 	c := p.clients[e.Client]
 	if c == nil || c.held() == 0 {
 		return
@@ -319,7 +322,7 @@ func (p *Pool) refuse(e Event) {
 	p.update(c)
 }
 
-func (p *Pool) lost(e Event) {
+func (p *Pool) lost(e *Event) {
 	c := p.clients[e.Client]
 	if c == nil {
 		return
@@ -339,7 +342,7 @@ func (p *Pool) lost(e Event) {
 }
 
 // hold books tokens on a client that did not have them from this pool.
-func (p *Pool) hold(e Event) {
+func (p *Pool) hold(e *Event) {
 	c := p.clientOf(e.Client)
 	for range e.N {
 		p.take(c)
@@ -353,11 +356,11 @@ func (p *Pool) trim() {
 	for len(p.reservations) > p.Free() {
 		c := p.reservations[len(p.reservations)-1].client
 		p.unreserve(c)
-		p.update(c) // at once: the heap can mend one place at a time
+		p.update(c)
 	}
 }
 
-func (p *Pool) set(e Event) {
+func (p *Pool) set(e *Event) {
 	l := p.limits.With(e.Mask, e.Limits)
 	if l.Validate() != nil {
 		p.answerTo(e.Ticket, Invalid)

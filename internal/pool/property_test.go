@@ -49,6 +49,9 @@ var shapes = []shape{
 	{name: "rude", clients: 8, jobs: 3, handles: 5, rude: 30, weights: usually(func(w *[Lodge + 1]int) {
 		w[Close], w[Exit], w[Cancel] = 8, 6, 20
 	})},
+	{name: "retriers", clients: 10, jobs: 3, weights: usually(func(w *[Lodge + 1]int) {
+		w[Acquire], w[Watch], w[Close] = 50, 4, 8
+	})},
 	{name: "relays", clients: 6, jobs: 6, weights: usually(func(w *[Lodge + 1]int) {
 		w[Relay], w[Watch], w[Cancel], w[Lost] = 30, 6, 6, 4
 	})},

@@ -1,9 +1,6 @@
 package pool
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 // A waiter is one request that has no answer yet. It is in Pool.tickets, and on its client's list if it waits for a token.
 type waiter struct {
@@ -72,39 +69,6 @@ type watch struct {
 	nextOfClient *watch
 }
 
-// candidates is a heap of the clients that would take a token now: fewest tokens first, longest wait among equals.
-// It is a total order, so that a restored pool decides as the first one would have.
-type candidates []*client
-
-func (h candidates) Len() int { return len(h) }
-func (h candidates) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if x, y := a.held()+a.reserved, b.held()+b.reserved; x != y {
-		return x < y
-	}
-	if a.since != b.since {
-		return a.since < b.since
-	}
-	return a.id < b.id
-}
-func (h candidates) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-func (h *candidates) Push(x any) {
-	c := x.(*client)
-	c.index = len(*h)
-	*h = append(*h, c)
-}
-func (h *candidates) Pop() any {
-	last := len(*h) - 1
-	c := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	c.index = -1
-	return c
-}
-
 // wants says whether c waits for a token in any of the three ways.
 func (c *client) wants() bool { return c.waiting.first != nil || c.armed > 0 || c.retries }
 
@@ -123,15 +87,10 @@ func (p *Pool) renew(c *client) {
 
 // update puts c where its state says: among the candidates and into the counts. A client nothing is known of is dropped.
 func (p *Pool) update(c *client) {
-	wanted := c.index >= 0
 	if c.wants() && !c.refused && (p.limits.PerProcess == 0 || c.held()+c.reserved < p.limits.PerProcess) {
-		if wanted {
-			heap.Fix(&p.candidates, c.index)
-		} else {
-			heap.Push(&p.candidates, c)
-		}
-	} else if wanted {
-		heap.Remove(&p.candidates, c.index)
+		p.candidates.put(c)
+	} else if c.candidate() {
+		p.candidates.remove(c)
 	}
 	if holds := c.held() > 0; holds != c.isHolder {
 		c.isHolder = holds
@@ -248,12 +207,21 @@ func (p *Pool) unlistRetrier(c *client) {
 	}
 }
 
-// watchOf returns the watch of c on h, making it if there is none.
+// watchOf returns the watch of c on h, making it if there is none. It would be on two lists, either of which may be of
+// thousands: the shorter one says whether it is.
 func (p *Pool) watchOf(h Handle, c *client) *watch {
-	for w := p.handles[h]; w != nil; w = w.nextOfHandle {
-		if w.client == c {
-			return w
+	if w := c.watches; w != nil && w.handle == h {
+		return w // most poll one open file
+	}
+	ofHandle, ofClient := p.handles[h], c.watches
+	for ofHandle != nil && ofClient != nil {
+		switch {
+		case ofHandle.client == c:
+			return ofHandle
+		case ofClient.handle == h:
+			return ofClient
 		}
+		ofHandle, ofClient = ofHandle.nextOfHandle, ofClient.nextOfClient
 	}
 	w := p.freeWatches
 	if w == nil {

@@ -11,7 +11,7 @@ type relay struct {
 }
 
 // relay takes the question of a client, which withdraws the one it asked before.
-func (p *Pool) relay(e Event) {
+func (p *Pool) relay(e *Event) {
 	p.share()
 	c := p.clientOf(e.Client)
 	c.passes = c.passes || !e.Now
@@ -50,7 +50,7 @@ func (p *Pool) answer(c *client) bool {
 		p.take(c)
 		f.N++
 	}
-	if rival := p.rival(c); rival != nil {
+	if rival := p.candidates.firstBut(c); rival != nil {
 		f.Wanted = r.idle
 		// One more and one less, and the two are no further apart than before: less than that is no use to anybody.
 		f.Less = rival.held()+rival.reserved+1 < c.held() && !p.heldBack(p.held-1+len(p.reservations))
@@ -62,22 +62,6 @@ func (p *Pool) answer(c *client) bool {
 	p.emit(f)
 	p.update(c)
 	return true
-}
-
-// rival is the candidate, other than c, that comes first.
-func (p *Pool) rival(c *client) *client {
-	h := p.candidates
-	switch {
-	case len(h) == 0:
-		return nil
-	case h[0] != c:
-		return h[0]
-	case len(h) > 2 && h.Less(2, 1): // a heap: the first of the others is one of the two below
-		return h[2]
-	case len(h) > 1:
-		return h[1]
-	}
-	return nil
 }
 
 // without returns list without c.

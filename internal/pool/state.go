@@ -181,7 +181,10 @@ func Restore(s State) (*Pool, error) {
 	if len(p.reservations) > max(0, p.limits.Jobs-p.held) {
 		return nil, errors.New("pool state: more tokens reserved than free")
 	}
-	for _, c := range p.clients {
+	// In the order of their waits: so do those without tokens come in line.
+	for _, c := range slices.SortedFunc(maps.Values(p.clients), func(a, b *client) int {
+		return cmp.Or(cmp.Compare(a.since, b.since), cmp.Compare(a.id, b.id))
+	}) {
 		p.vacate(c)
 		p.update(c)
 	}

@@ -150,6 +150,24 @@ func (t *twin) unreserve(c *ClientState) {
 	}
 }
 
+// takeOver looks for a token that is kept for one that polls nothing and holds no less than c, and that c could take if it
+// were kept for c.
+func (t *twin) takeOver(c *ClientState) bool {
+	for i := range t.state.Reservations {
+		r := &t.state.Reservations[i]
+		if o := t.find(r.Client); o != c && len(o.Watches) == 0 && len(o.Jobs) >= len(c.Jobs) {
+			if r.Client = c.ID; t.mayTake(c) {
+				if !t.wants(o) {
+					t.renew(o)
+				}
+				return true
+			}
+			r.Client = o.ID
+		}
+	}
+	return false
+}
+
 func (t *twin) reserve(c *ClientState) {
 	t.during(c, func() { c.Retries = false })
 	t.state.Reservations = append(t.state.Reservations, Reservation{c.ID, t.state.Now + reserveWindow})
@@ -276,7 +294,7 @@ func (t *twin) handle(e Event) {
 		case c.In:
 			c.In = false
 			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: e.Ticket, Wait: e.Wait, Private: true})
-		case t.mayTake(c):
+		case t.mayTake(c) || !e.Wait && t.takeOver(c):
 			t.take(c)
 			t.emit(Effect{Kind: Grant, Client: c.ID, Ticket: e.Ticket, Wait: e.Wait})
 		case e.Wait:
@@ -370,7 +388,7 @@ func (t *twin) handle(e Event) {
 }
 
 func (t *twin) poll(c *ClientState, e Event) {
-	ready := c.In || t.mayTake(c)
+	ready := c.In || t.mayTake(c) || !e.Wait && t.takeOver(c)
 	t.emit(Effect{Kind: Readiness, Ticket: e.Ticket, Ready: ready})
 	if !e.Wait {
 		if !ready {
