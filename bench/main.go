@@ -1,21 +1,23 @@
-// Command bench measures steve's FUSE file beside the least that a server can do, and steve alone under many waiters.
-// It builds what it needs, prints a table, and writes it with the figures as JSON. README.md says what each stands for.
+// Command bench measures steve's token file beside the least that a server can do and beside servers built otherwise, and
+// steve under many waiters. It builds what it needs, prints tables, and writes them with the figures as JSON and charts as
+// SVG. README.md says what each stands for.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"steve/bench/figures"
 )
 
 func main() {
@@ -34,23 +36,27 @@ func main() {
 // Config says how much is measured.
 type Config struct {
 	Rounds  int           // of each pair of servers
-	Slice   time.Duration // of one server in one round
-	Waiters []int         // processes, one run for each number and way to wait
+	Slice   time.Duration // of one server in one round; in a guest twice that
+	Waiters []int         // processes, in each way to wait
 	Idle    time.Duration // for which nothing moves
+	Quick   bool          `json:",omitempty"` // only shows that everything works
 }
 
-// quick only shows that everything works.
-var quick = Config{Rounds: 1, Slice: 20 * time.Millisecond, Waiters: []int{10}, Idle: 100 * time.Millisecond}
+var quick = Config{Rounds: 1, Slice: 20 * time.Millisecond, Waiters: []int{10}, Idle: 100 * time.Millisecond, Quick: true}
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == inGuest {
+		return runInGuest(ctx, args[1:])
+	}
 	var c Config
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
-	f.IntVar(&c.Rounds, "rounds", 21, "rounds of each comparison")
+	f.IntVar(&c.Rounds, "rounds", 15, "rounds of each comparison")
 	f.DurationVar(&c.Slice, "time", 200*time.Millisecond, "time for one server in one round")
-	f.DurationVar(&c.Idle, "idle", 10*time.Second, "time for which nothing moves")
-	waiters := f.String("waiters", "10,1000", "numbers of waiting processes")
+	f.DurationVar(&c.Idle, "idle", time.Minute, "time for which nothing moves")
+	waiters := f.String("waiters", "10,1000,10000", "numbers of waiting processes")
 	isQuick := f.Bool("quick", false, "one short round of everything, which proves nothing but that it works")
-	results := f.String("results", "bench/results", "directory for bench.md and bench.json")
+	results := f.String("results", "bench/results", "directory for bench.md, bench.json and charts")
+	only := f.String("only", "", "one part of all, of which alone the report then is: "+strings.Join(partNames(), ", "))
 	f.Parse(args)
 	for _, word := range strings.Split(*waiters, ",") {
 		n, err := strconv.Atoi(word)
@@ -61,6 +67,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if c.Rounds < 1 || c.Slice < time.Millisecond {
 		return errors.New("at least one round of 1ms is needed")
+	}
+	if *only != "" && !slices.Contains(partNames(), *only) {
+		return fmt.Errorf("there is no part %q, only %s", *only, strings.Join(partNames(), ", "))
 	}
 	if *isQuick {
 		c = quick
@@ -74,43 +83,49 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	programs, err := build(ctx, dir)
+	programs, missing, err := build(ctx, dir)
 	if err != nil {
 		return err
 	}
-	r, err := measure(ctx, programs, c)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(*results, 0o755); err != nil {
-		return err
-	}
-	figures, err := json.MarshalIndent(r, "", "\t")
-	if err != nil {
-		return err
-	}
-	table := r.Markdown()
-	fmt.Print(table)
-	return errors.Join(
-		os.WriteFile(filepath.Join(*results, "bench.json"), append(figures, '\n'), 0o644),
-		os.WriteFile(filepath.Join(*results, "bench.md"), []byte(table), 0o644))
-}
-
-// measure takes all figures.
-func measure(ctx context.Context, p programs, c Config) (Report, error) {
-	r := Report{Machine: thisMachine(), Config: c}
-	var err error
-	if r.Pairs, err = measurePairs(ctx, p, c); err != nil {
-		return r, err
-	}
-	for _, n := range c.Waiters {
-		for _, way := range []string{"read", "poll"} {
-			w, err := measureWaiters(ctx, p, c, way, n)
-			if err != nil {
-				return r, fmt.Errorf("%d processes in %s: %w", n, way, err)
-			}
-			r.Waiters = append(r.Waiters, w)
+	r := Report{Machine: figures.This(), Config: c, Pairs: Pairs{Missing: missing}}
+	for _, part := range parts {
+		if *only != "" && *only != part.name {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s\n", part.name)
+		if err := part.measure(ctx, programs, c, &r); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	return r, nil
+	fmt.Print(r.Markdown())
+	return r.write(*results)
+}
+
+// The parts in their order. Each adds to the report what is its own.
+var parts = []struct {
+	name    string
+	measure func(ctx context.Context, p programs, c Config, r *Report) error
+}{
+	{"pairs", func(ctx context.Context, p programs, c Config, r *Report) error {
+		return measurePairs(ctx, p, c, &r.Pairs)
+	}},
+	{"cuse", func(ctx context.Context, p programs, c Config, r *Report) error {
+		return measureCUSE(ctx, p, c, &r.Pairs)
+	}},
+	{"waiting", func(ctx context.Context, p programs, c Config, r *Report) (err error) {
+		r.Waiting, err = measureWaiting(ctx, p, c)
+		return err
+	}},
+	{"idle", func(ctx context.Context, p programs, c Config, r *Report) (err error) {
+		r.Idle, err = measureIdle(ctx, p, c)
+		return err
+	}},
+}
+
+func partNames() []string {
+	var names []string
+	for _, part := range parts {
+		names = append(names, part.name)
+	}
+	return names
 }

@@ -12,103 +12,129 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Pair compares the servers in a take and a return, under so many clients.
-type Pair struct {
-	Clients int
-	OneCPU  bool `json:",omitempty"` // clients and server share one processor
-	Limit   []Sample
-	Steve   []Sample // of the same rounds
+// Pairs compares subjects in a take and a return of a token.
+type Pairs struct {
+	Settings []Setting
+	// CUSE is the same in a guest, on its one processor; nil if there was none.
+	CUSE *Guest `json:",omitempty"`
+	// Missing is what was left out, and why.
+	Missing []string `json:",omitempty"`
 }
 
-// A Sample is one slice of one server: nanoseconds for a take and a return.
+// A Setting is under what subjects were compared.
+type Setting struct {
+	Clients  int
+	OneCPU   bool `json:",omitempty"` // clients and server share one processor
+	Hogs     int  `json:",omitempty"` // processes that do nothing but use a processor
+	Subjects []Samples
+}
+
+// Samples are those of one subject, one of each round.
+type Samples struct {
+	Subject string
+	Samples []Sample
+}
+
+// A Sample is one slice of one subject: nanoseconds for a take and a return.
 type Sample struct {
 	Time float64 // that passed
-	CPU  float64 // that the server used, user and system
+	CPU  float64 `json:",omitempty"` // that the server used, user and system; 0 if there is none
 }
 
 func elapsed(s Sample) float64 { return s.Time }
 func used(s Sample) float64    { return s.CPU }
 
-// of returns the figure of every sample.
-func of(figure func(Sample) float64, samples []Sample) []float64 {
+// of returns a figure of every sample of a subject, nil if it was not measured.
+func (s Setting) of(name string, figure func(Sample) float64) []float64 {
 	var all []float64
-	for _, s := range samples {
-		all = append(all, figure(s))
+	for _, subject := range s.Subjects {
+		if subject.Subject == name {
+			for _, sample := range subject.Samples {
+				all = append(all, figure(sample))
+			}
+		}
 	}
 	return all
 }
 
-// ratio is the median of steve's figure by the C server's in the same round.
-func (p Pair) ratio(figure func(Sample) float64) float64 {
-	var ratios []float64
-	for i := range p.Limit {
-		ratios = append(ratios, figure(p.Steve[i])/figure(p.Limit[i]))
+// Clients at a time.
+var clientCounts = []int{1, 2, 4, 16}
+
+// hogs are what a build looks like to a machine with few processors.
+const hogs = 4
+
+// measurePairs is the part on the host.
+func measurePairs(ctx context.Context, p programs, c Config, pairs *Pairs) (err error) {
+	subjects := onHost(p)
+	busySubjects := besideHogs(p, subjects)
+	var quiet, busy, alone []Setting
+	for _, n := range clientCounts {
+		quiet = append(quiet, setting(n, subjects))
 	}
-	return median(ratios)
+	for _, n := range []int{1, 4} {
+		s := setting(n, busySubjects)
+		s.Hogs = hogs
+		busy = append(busy, s)
+		s = setting(n, among(subjects, nameC, nameSteve, nameNoJournal, nameLibfuse, nameLoop))
+		s.OneCPU = true
+		alone = append(alone, s)
+	}
+	servers, stop, err := startAll(ctx, append(subjects, busySubjects[0]))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if err := measureRounds(ctx, p, c, quiet, servers); err != nil {
+		return err
+	}
+	if err := withHogs(ctx, func() error { return measureRounds(ctx, p, c, busy, servers) }); err != nil {
+		return err
+	}
+	if err := onOneCPU(servers, func(prefix ...string) error { return measureRounds(ctx, p, c, alone, servers, prefix...) }); err != nil {
+		return err
+	}
+	pairs.Settings = slices.Concat(quiet, busy, alone)
+	return nil
 }
 
-// median of at least one value.
-func median(values []float64) float64 {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
+// setting is one without samples yet.
+func setting(clients int, subjects []subject) Setting {
+	s := Setting{Clients: clients}
+	for _, subject := range subjects {
+		s.Subjects = append(s.Subjects, Samples{Subject: subject.name})
+	}
+	return s
 }
 
-// enough tokens that no client of a Pair ever waits.
-const enough = 1000
-
-func measurePairs(ctx context.Context, p programs, c Config) (pairs []Pair, err error) {
-	limit, err := p.startLimit(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, limit.stop()) }()
-	steve, err := p.startSteve(ctx, enough)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, steve.stop()) }()
-
-	var all, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return nil, os.NewSyscallError("sched_getaffinity", err)
-	}
-	cpu := 0
-	for !all.IsSet(cpu) {
-		cpu++
-	}
-	one.Set(cpu)
-	pairs = []Pair{{Clients: 1}, {Clients: 4}, {Clients: 1, OneCPU: true}, {Clients: 4, OneCPU: true}}
-	for i := range pairs {
-		pair := &pairs[i]
-		cpus, prefix := &all, []string(nil)
-		if pair.OneCPU {
-			cpus, prefix = &one, []string{"taskset", "--cpu-list", strconv.Itoa(cpu)}
-		}
-		if err := errors.Join(limit.runOn(cpus), steve.runOn(cpus)); err != nil {
-			return nil, err
-		}
-		subjects := []subject{{limit, &pair.Limit}, {steve, &pair.Steve}}
-		for range c.Rounds {
-			for _, s := range subjects {
-				args := append(prefix, p.pair, s.server.path, strconv.Itoa(pair.Clients),
-					strconv.FormatInt(c.Slice.Milliseconds(), 10), strconv.Itoa(s.server.pid))
-				got, err := sample(ctx, args)
+// measureRounds adds a sample of each round to each subject of each setting. prefix is what runs the clients.
+func measureRounds(ctx context.Context, p programs, c Config, settings []Setting, servers map[string]*server, prefix ...string) error {
+	for round := range c.Rounds {
+		for _, s := range settings {
+			for _, i := range order(len(s.Subjects), round) {
+				subject := &s.Subjects[i]
+				server := servers[subject.Subject]
+				got, err := sample(ctx, append(slices.Clone(prefix), p.pair, server.path, strconv.Itoa(s.Clients),
+					strconv.FormatInt(c.Slice.Milliseconds(), 10), strconv.Itoa(server.pid)))
 				if err != nil {
-					return nil, err
+					return fmt.Errorf("%s: %w", subject.Subject, err)
 				}
-				*s.samples = append(*s.samples, got)
+				subject.Samples = append(subject.Samples, got)
 			}
-			slices.Reverse(subjects) // to be first is no advantage
 		}
 	}
-	return pairs, nil
+	return nil
 }
 
-// A subject is a server and where its samples go.
-type subject struct {
-	server  *server
-	samples *[]Sample
+// order is that of n subjects in a round: each comes first in turn, and has either neighbour before it as often as after it.
+func order(n, round int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = (i + round/2) % n
+	}
+	if round%2 == 1 {
+		slices.Reverse(all)
+	}
+	return all
 }
 
 // sample runs the program pair for one slice.
@@ -126,20 +152,42 @@ func sample(ctx context.Context, args []string) (Sample, error) {
 	return s, nil
 }
 
-// runOn confines all threads of s.
-func (s *server) runOn(cpus *unix.CPUSet) error {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.pid))
-	if err != nil {
-		return err
-	}
-	for _, t := range threads {
-		tid, err := strconv.Atoi(t.Name())
-		if err != nil {
+// withHogs runs f while other processes want all processors, at the priority that programs have by default.
+func withHogs(ctx context.Context, f func() error) error {
+	var all []*exec.Cmd
+	defer func() {
+		for _, hog := range all {
+			hog.Process.Kill()
+			hog.Wait()
+		}
+	}()
+	for range hogs {
+		hog := exec.CommandContext(ctx, "sh", "-c", "while :; do :; done")
+		hog.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+		if err := hog.Start(); err != nil {
 			return err
 		}
-		if err := unix.SchedSetaffinity(tid, cpus); err != nil && err != unix.ESRCH {
-			return os.NewSyscallError("sched_setaffinity", err)
-		}
+		all = append(all, hog)
 	}
-	return nil
+	return f()
+}
+
+// onOneCPU runs f while servers may use one processor only, with the command that confines clients to it.
+func onOneCPU(servers map[string]*server, f func(prefix ...string) error) (err error) {
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return os.NewSyscallError("sched_getaffinity", err)
+	}
+	cpu := 0
+	for !all.IsSet(cpu) {
+		cpu++
+	}
+	one.Set(cpu)
+	for _, s := range servers {
+		if err := s.runOn(&one); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.runOn(&all)) }()
+	}
+	return f("taskset", "--cpu-list", strconv.Itoa(cpu))
 }

@@ -9,97 +9,190 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"steve/internal/ctl"
 )
 
-// A Waiting is steve with many processes that wait for its one token.
+// A Waiting is what it costs to pass one token on among many processes that wait for it.
 type Waiting struct {
-	Way     string // read or poll
-	Waiters int
-	// Of steve while all wait:
-	Resident  int // KiB
-	Anonymous int // KiB of it that are not pages of the program's file
-	Threads   int
-	// Voluntary context switches of all its threads in Config.Idle, while all wait.
-	IdleSwitches int
-	// The token then goes from one to the next.
-	Turns, Wakes int
-	TurnTime     float64 // ns that pass
-	TurnCPU      float64 // ns that steve uses
-	Peak         int     // KiB that were ever resident
+	Crowds []*Crowd
 }
 
-// minTurns makes TurnTime last long enough to mean something.
-const minTurns = 2000
+// A Crowd is processes that wait for the one token of a server.
+type Crowd struct {
+	Server  string // nameSteve, nameC or nameLibfuse
+	Way     string // in which they wait: wayRead, wayPoll or wayRetry
+	Waiters int
+	Slices  []Turns // one for each round
+	Memory  *Memory `json:",omitempty"` // of steve, after the last slice
+}
 
-func measureWaiters(ctx context.Context, p programs, c Config, way string, n int) (w Waiting, err error) {
-	steve, err := p.startSteve(ctx, 1)
-	if err != nil {
-		return w, err
+// The ways to wait, as the program wait knows them.
+const (
+	wayRead  = "read"
+	wayPoll  = "poll"
+	wayRetry = "retry"
+)
+
+// Turns are what came of one slice. A turn is a return of the token and the next take.
+type Turns struct {
+	Turns  int
+	Reads  int     // returns from read(2) in all clients
+	Wakes  int     // of those who block in it, or from poll(2)
+	Passed float64 // ns
+	Used   float64 // ns that the server used, user and system
+}
+
+// The cost of a token: nanoseconds for one turn. If there was none in all that time, it is as if there was one at its end.
+func (t Turns) passed() float64 { return t.Passed / float64(max(1, t.Turns)) }
+func (t Turns) used() float64   { return t.Used / float64(max(1, t.Turns)) }
+
+// tries is how often a second all together try that retry, be they 10 or 10,000: what they ask of the server is the same.
+const tries = 5000
+
+// crowdSubjects are the servers that a crowd waits at.
+func crowdSubjects(p programs, way string, n int) []subject {
+	all := []subject{{nameSteve, func(ctx context.Context) (*server, error) { return p.startSteve(ctx, 1) }}}
+	if way == wayRead {
+		all = append(all, subject{nameC, func(ctx context.Context) (*server, error) { return p.startLimit(ctx, "--queue") }})
 	}
-	defer func() { err = errors.Join(err, steve.stop()) }()
-	cmd := exec.CommandContext(ctx, p.wait, steve.path, way, strconv.Itoa(n), strconv.Itoa(max(minTurns, 2*n)))
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return w, err
+	if way == wayPoll && built(p.libfuse) && n <= 1000 { // it wakes all for each token
+		path := filepath.Join(p.dir, "libfuse-token-"+strconv.Itoa(n))
+		all = append(all, subject{nameLibfuse, func(ctx context.Context) (*server, error) {
+			return start(exec.CommandContext(ctx, p.libfuse, path, "1"), path)
+		}})
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return w, err
-	}
-	if err := cmd.Start(); err != nil {
-		return w, err
-	}
-	defer func() { err = errors.Join(err, cmd.Wait()) }()
-	defer stdin.Close()
-	lines := bufio.NewReader(stdout)
-	if line, err := lines.ReadString('\n'); err != nil {
-		return w, fmt.Errorf("wait said %q: %w", line, err)
-	}
-	if err := allWait(ctx, steve.path, n); err != nil {
-		return w, err
-	}
-	w = Waiting{Way: way, Waiters: n}
-	if w.IdleSwitches, err = steve.idle(ctx, c.Idle); err != nil {
-		return w, err
-	}
-	for field, value := range map[string]*int{"VmRSS": &w.Resident, "RssAnon": &w.Anonymous, "Threads": &w.Threads} {
-		if *value, err = status(strconv.Itoa(steve.pid), field); err != nil {
+	return all
+}
+
+func measureWaiting(ctx context.Context, p programs, c Config) (w Waiting, err error) {
+	for _, way := range []string{wayRead, wayPoll, wayRetry} {
+		crowds, err := measureCrowds(ctx, p, c, way)
+		if err != nil {
 			return w, err
 		}
+		w.Crowds = append(w.Crowds, crowds...)
 	}
-	before, err := steve.cpuTime()
+	return w, nil
+}
+
+// measureCrowds has crowds of all sizes wait in one way, side by side. The tokens go round in turn, one at a time.
+func measureCrowds(ctx context.Context, p programs, c Config, way string) (measured []*Crowd, err error) {
+	var crowds []*crowd
+	defer func() {
+		for _, s := range crowds {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	for _, n := range slices.Sorted(slices.Values(c.Waiters)) {
+		for _, s := range crowdSubjects(p, way, n) {
+			begun, err := startCrowd(ctx, p, s, way, n)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %d in %s: %w", s.name, n, way, err)
+			}
+			crowds = append(crowds, begun)
+			measured = append(measured, &begun.Crowd)
+			// A process is known to the server, and its memory to the processor, when it has had a turn.
+			if _, err := begun.slice(max(c.Slice, time.Duration(n)*100*time.Microsecond)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for range c.Rounds {
+		for _, s := range crowds {
+			turns, err := s.slice(c.Slice)
+			if err != nil {
+				return nil, err
+			}
+			s.Slices = append(s.Slices, turns)
+		}
+		slices.Reverse(crowds) // to be first is no advantage
+	}
+	for _, s := range crowds {
+		if s.Server == nameSteve {
+			if s.Memory, err = s.server.memory(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return measured, nil
+}
+
+// A crowd is a Crowd that waits, and the server it waits at.
+type crowd struct {
+	Crowd
+	server *server
+	wait   *exec.Cmd
+	stdin  io.WriteCloser
+	lines  *bufio.Reader
+}
+
+// startCrowd returns when the last has begun to wait.
+func startCrowd(ctx context.Context, p programs, s subject, way string, n int) (_ *crowd, err error) {
+	c := &crowd{Crowd: Crowd{Server: s.name, Way: way, Waiters: n}}
+	if c.server, err = s.start(ctx); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.stop())
+		}
+	}()
+	wait := exec.CommandContext(ctx, p.wait, c.server.path, way, strconv.Itoa(n), strconv.Itoa(c.server.pid), strconv.Itoa(tries))
+	wait.Stderr = os.Stderr
+	if c.stdin, err = wait.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := wait.StdoutPipe()
 	if err != nil {
-		return w, err
+		return nil, err
 	}
-	if _, err := io.WriteString(stdin, "\n"); err != nil {
-		return w, err
+	c.lines = bufio.NewReader(stdout)
+	if err := wait.Start(); err != nil {
+		return nil, err
 	}
-	line, err := lines.ReadString('\n')
+	c.wait = wait
+	if line, err := c.lines.ReadString('\n'); err != nil {
+		return nil, fmt.Errorf("wait said %q: %w", line, err)
+	}
+	if s.name == nameSteve && way != wayRetry {
+		return c, allWait(ctx, c.server.path, n)
+	}
+	return c, nil
+}
+
+// stop ends all processes and the server.
+func (c *crowd) stop() error {
+	var err error
+	if c.wait != nil {
+		c.stdin.Close()
+		err = c.wait.Wait()
+	}
+	return errors.Join(err, c.server.stop())
+}
+
+// slice lets the token go round for a time.
+func (c *crowd) slice(d time.Duration) (t Turns, err error) {
+	if _, err := fmt.Fprintln(c.stdin, d.Milliseconds()); err != nil {
+		return t, err
+	}
+	line, err := c.lines.ReadString('\n')
+	if err == nil {
+		_, err = fmt.Sscan(line, &t.Turns, &t.Reads, &t.Wakes, &t.Passed, &t.Used)
+	}
 	if err != nil {
-		return w, fmt.Errorf("wait said %q: %w", line, err)
+		return t, fmt.Errorf("wait printed %q: %w", line, err)
 	}
-	after, err := steve.cpuTime()
-	if err != nil {
-		return w, err
-	}
-	if _, err := fmt.Sscan(line, &w.Turns, &w.Wakes, &w.TurnTime); err != nil {
-		return w, fmt.Errorf("wait printed %q: %w", line, err)
-	}
-	w.TurnCPU = float64(after-before) / float64(w.Turns)
-	w.Peak, err = status(strconv.Itoa(steve.pid), "VmHWM")
-	return w, err
+	return t, nil
 }
 
 // pause is between two looks at something that another process is to reach.
 const pause = 20 * time.Millisecond
 
-// allWait returns when n processes wait.
+// allWait returns when n processes wait at the steve of path.
 func allWait(ctx context.Context, path string, n int) error {
 	conn, err := ctl.Open(path)
 	if err != nil {
@@ -111,33 +204,9 @@ func allWait(ctx context.Context, path string, n int) error {
 		if err != nil || s.Waiters == n {
 			return err
 		}
-		time.Sleep(pause)
+		sleep(ctx, pause)
 	}
 	return ctx.Err()
-}
-
-// A server that was still for so long has done what it had to; one that never is so is measured after settleLimit.
-const (
-	settled     = 250 * time.Millisecond
-	settleLimit = 10 * time.Second
-)
-
-// idle returns how often the threads of s went to sleep in a period, once what it had to do is done.
-func (s *server) idle(ctx context.Context, period time.Duration) (int, error) {
-	before, err := s.switches()
-	for waited := settled; err == nil && waited <= settleLimit; waited += settled {
-		last := before
-		sleep(ctx, settled)
-		if before, err = s.switches(); before == last {
-			break
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	sleep(ctx, period)
-	after, err := s.switches()
-	return after - before, err
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -145,52 +214,4 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
-}
-
-// switches is the number of voluntary context switches of all threads.
-func (s *server) switches() (int, error) {
-	return s.sum(func(thread string) (int, error) { return status(thread, "voluntary_ctxt_switches") })
-}
-
-// cpuTime is the processor time of all threads, in nanoseconds.
-func (s *server) cpuTime() (int, error) {
-	return s.sum(func(thread string) (int, error) {
-		text, err := os.ReadFile("/proc/" + thread + "/schedstat")
-		if err != nil {
-			return 0, err
-		}
-		time, _, _ := strings.Cut(string(text), " ")
-		return strconv.Atoi(time)
-	})
-}
-
-// sum adds up a figure of all threads, named as below /proc.
-func (s *server) sum(figure func(thread string) (int, error)) (int, error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", s.pid))
-	if err != nil {
-		return 0, err
-	}
-	sum := 0
-	for _, t := range threads {
-		n, err := figure(strings.TrimPrefix(t, "/proc/"))
-		if err != nil {
-			return 0, err
-		}
-		sum += n
-	}
-	return sum, nil
-}
-
-// status is a number from /proc/PROCESS/status.
-func status(process, field string) (int, error) {
-	text, err := os.ReadFile("/proc/" + process + "/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, field+":"); ok {
-			return strconv.Atoi(strings.Fields(value)[0])
-		}
-	}
-	return 0, fmt.Errorf("/proc/%s/status has no %s", process, field)
 }

@@ -1,8 +1,8 @@
 /* pair PATH CLIENTS MILLISECONDS [SERVER]: how long a take and a return last.
  *
- * So many processes open PATH; when all have, each reads a byte and writes it back, again and again. It prints, in
- * nanoseconds for one such pair of all the clients' together: the time that passed, and the processor time that process
- * SERVER used, user and system. */
+ * So many processes open PATH; when all have, each reads a byte and writes it back, once at least and again and again. It
+ * prints, in nanoseconds for one such pair of all the clients' together: the time that passed, and the processor time that
+ * process SERVER used, user and system. */
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -51,13 +51,13 @@ static void client(const char *path, int me, int ready, int start)
 		die(path);
 	if (write(ready, "r", 1) != 1 || read(start, &token, 1) != 0)
 		die("start");
-	while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
+	do {
 		if (read(fd, &token, 1) != 1)
 			die("take");
 		if (write(fd, &token, 1) != 1)
 			die("return");
 		n++;
-	}
+	} while (!atomic_load_explicit(&shared->stop, memory_order_relaxed));
 	shared->pairs[me].n = n;
 	_exit(0);
 }
