@@ -14,12 +14,11 @@ import (
 // A Journal is where a broker writes down what happens. A nil *Journal takes it and keeps nothing.
 type Journal struct {
 	*journal.Journal
-	// Facts appends those that belong to a snapshot.
-	Facts func([]journal.Fact) []journal.Fact
+	// Facts notes those that belong to a snapshot.
+	Facts func(note func(journal.Fact))
 	// Failed is told why nothing can be written down. The broker goes on; nobody will go on after it.
 	Failed func(error)
 
-	facts  []journal.Fact
 	failed bool
 }
 
@@ -47,10 +46,7 @@ func (j *Journal) Note(f journal.Fact) {
 // about again only as long as it is the last in the journal.
 func (j *Journal) Checkpoint(p *pool.Pool) {
 	j.Snapshot(p.AppendState(binary.NativeEndian.AppendUint32(j.SnapshotRoom(), pool.Rules)))
-	j.facts = j.Facts(j.facts[:0])
-	for _, f := range j.facts {
-		j.Note(f)
-	}
+	j.Facts(j.Note)
 	if err := j.Switch(); err != nil && !j.failed {
 		j.failed = true
 		j.Failed(err)

@@ -51,8 +51,8 @@ func historyOf(facts []journal.Fact) (h history) {
 	return h
 }
 
-// facts appends those that historyOf reads.
-func (h history) facts(dst []journal.Fact) []journal.Fact {
+// facts notes those that historyOf reads.
+func (h history) facts(note func(journal.Fact)) {
 	for n, value := range map[uint64]uint64{
 		factJobs:           uint64(h.options.Jobs),
 		factMinJobs:        uint64(h.options.MinJobs),
@@ -62,9 +62,8 @@ func (h history) facts(dst []journal.Fact) []journal.Fact {
 		factPerProcess:     uint64(h.options.PerProcess),
 		factTakeovers:      h.takeovers,
 	} {
-		dst = append(dst, journal.Fact{Kind: front.FactDaemon, A: n, B: value})
+		note(journal.Fact{Kind: front.FactDaemon, A: n, B: value})
 	}
-	return dst
 }
 
 // takeover is the fact that a process went on from another.

@@ -13,7 +13,8 @@ func TestHistory(t *testing.T) {
 		options:   pool.Limits{Jobs: 12, MinJobs: 2, LoadAverage: 13.5, RecheckTimeout: time.Second, MinMemory: -1, PerProcess: 3},
 		takeovers: 4,
 	}
-	facts := want.facts([]journal.Fact{{Kind: 1, A: factJobs, B: 99}}) // another's
+	facts := []journal.Fact{{Kind: 1, A: factJobs, B: 99}} // another's
+	want.facts(func(f journal.Fact) { facts = append(facts, f) })
 	if got := historyOf(facts); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

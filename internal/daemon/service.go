@@ -130,9 +130,10 @@ func (s *service) begin(past *broker.Past) ([]pool.Event, error) {
 	return events, nil
 }
 
-// facts appends all that the next process needs beside the pool.
-func (s *service) facts(dst []journal.Fact) []journal.Fact {
-	return s.history.facts(s.server.Facts(dst))
+// facts notes all that the next process needs beside the pool.
+func (s *service) facts(note func(journal.Fact)) {
+	s.server.Facts(note)
+	s.history.facts(note)
 }
 
 // about is what the server says of the processes it consists of.
@@ -268,9 +269,7 @@ func (s *service) settle() {
 		return
 	}
 	s.broker.Inspect(func(*pool.Pool) {
-		for _, f := range s.history.facts(nil) {
-			s.journal.Note(f)
-		}
+		s.history.facts(s.journal.Note)
 		s.journal.Settled()
 	})
 }

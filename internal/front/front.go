@@ -24,7 +24,7 @@ type Other interface {
 	// Answer returns false for a request that it does not know either.
 	Answer(*fuseconn.Conn, fusewire.Request) (known bool, err error)
 	// Facts and Restore are its part of those of the Server. Restore ignores facts that are not its own.
-	Facts(dst []journal.Fact) []journal.Fact
+	Facts(note func(journal.Fact))
 	Restore(journal.Fact)
 }
 

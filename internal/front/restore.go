@@ -114,25 +114,24 @@ func (s *Server) redo(f pool.Effect) (pool.Event, error) {
 	return e, err
 }
 
-// Facts appends to dst what Restore needs to go on from here.
-func (s *Server) Facts(dst []journal.Fact) []journal.Fact {
+// Facts notes what Restore needs to go on from here.
+func (s *Server) Facts(note func(journal.Fact)) {
 	if s.first != 0 {
-		dst = append(dst, s.firstFact())
+		note(s.firstFact())
 	}
 	for p := range s.procs.All() {
 		if s.pool.Has(pool.Client(p.ID)) {
-			dst = append(dst, processFact(p))
+			note(processFact(p))
 		}
 	}
 	for fh, h := range s.polled {
 		if s.pool.Polled(h) {
-			dst = append(dst, journal.Fact{Kind: factPolled, A: fh, B: uint64(h)})
+			note(journal.Fact{Kind: factPolled, A: fh, B: uint64(h)})
 		}
 	}
 	if s.other != nil {
-		dst = s.other.Facts(dst)
+		s.other.Facts(note)
 	}
-	return dst
 }
 
 func processFact(p proc.Process) journal.Fact {

@@ -64,6 +64,13 @@ func (w *world) restore(p front.Past) {
 // empty is a slot with no request in it.
 func (w *world) empty() { clear(w.slot) }
 
+// facts are what the server has to say to the next.
+func (w *world) facts() []journal.Fact {
+	var facts []journal.Fact
+	w.Facts(func(f journal.Fact) { facts = append(facts, f) })
+	return facts
+}
+
 func TestRestore(t *testing.T) {
 	var facts []journal.Fact
 	first := newWorld(t, 2)
@@ -87,7 +94,7 @@ func TestRestore(t *testing.T) {
 	for range 2 {
 		w = w.heir(&facts)
 		w.restore(front.Past{Facts: facts})
-		facts = w.Facts(nil)
+		facts = w.facts()
 		w.holds(2)
 	}
 	if wakes := w.kernel.TakeWakes(); !slices.Equal(wakes, []uint64{7, 7}) {
@@ -97,7 +104,7 @@ func TestRestore(t *testing.T) {
 	w.serve(write(10, "+"))
 	w.answers(8, 0, "+")
 	w.empty()
-	facts = w.Facts(nil)
+	facts = w.facts()
 	other.Process.Kill()
 	other.Wait()
 	w = w.heir(&facts)
@@ -215,7 +222,7 @@ func TestInherit(t *testing.T) {
 	w.serve(write(8, "++"))
 	w.answers(8, 0, "\x02\x00\x00\x00\x00\x00\x00\x00")
 	w.empty()
-	facts = w.Facts(nil)
+	facts = w.facts()
 	w = w.heir(&facts)
 	w.restore(front.Past{Facts: facts})
 	w.serve(write(10, "+"))

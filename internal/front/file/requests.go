@@ -86,7 +86,7 @@ func (a *Attributes) fact() journal.Fact {
 }
 
 // Facts is one of front.Other.
-func (a *Attributes) Facts(dst []journal.Fact) []journal.Fact { return append(dst, a.fact()) }
+func (a *Attributes) Facts(note func(journal.Fact)) { note(a.fact()) }
 
 // Restore is one of front.Other.
 func (a *Attributes) Restore(f journal.Fact) {
