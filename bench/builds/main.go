@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("builds", flag.ExitOnError)
 	f.IntVar(&c.Jobs, "n", runtime.NumCPU(), "number of jobs")
 	f.IntVar(&c.Rounds, "rounds", 5, "rounds of all regimes; 0 for none")
-	f.IntVar(&c.Alone, "alone", 9, "rounds of one build alone; 0 for none")
+	f.IntVar(&c.Alone, "alone", 21, "rounds of one build alone; 0 for none")
 	f.DurationVar(&c.Late, "late", 30*time.Second/time.Duration(runtime.NumCPU()), "time at which the fifth build begins")
 	f.StringVar(&c.Only, "only", "", "regimes to measure, with commas between them (default all)")
 	quick := f.Bool("quick", false, "one small project for all, which proves nothing but that it works")
