@@ -170,7 +170,7 @@ const (
 // run serves until it is stopped, by a signal or the keeper, or cannot go on.
 func (s *service) run(words <-chan keeper.Word) (end, error) {
 	// With more, Go's runtime looks after each request that came out of silence every 20 µs, for 10 ms, whether the thread
-	// that serves is still in its system call: five times the work of the request.
+	// that serves is still in its system call: three times the work of the request.
 	runtime.GOMAXPROCS(1)
 	isStopped := s.pool.Stopped()
 	ended := make(chan error, 1)
